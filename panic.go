@@ -1,0 +1,112 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+package singleflight
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+)
+
+// ErrGoexit is the error that a DoChan channel receives if fn called
+// [runtime.Goexit], as t.FailNow does. Callers of Do and DoContext never see
+// it: their goroutines exit.
+var ErrGoexit = errors.New("singleflight: fn called runtime.Goexit")
+
+// A PanicError is what callers panic with when fn panicked: always a
+// *PanicError, the same for all of them.
+//
+// One that fn returns as an error is an error like any other.
+type PanicError struct {
+	Value any    // what fn panicked with; nil for panic(nil) under GODEBUG=panicnil=1
+	Stack []byte // of the goroutine that ran fn, from the panic outwards, as debug.Stack formats it
+}
+
+// Error returns the value and the stack, so that a crash shows where fn
+// panicked. It is not for the eyes of a client.
+func (p *PanicError) Error() string {
+	return fmt.Sprintf("panic in a singleflight function: %v\n\n%s", p.Value, p.Stack)
+}
+
+// Unwrap returns the value if it is an error, and nil otherwise, so that
+// errors.Is(p, http.ErrAbortHandler) sees through p.
+func (p *PanicError) Unwrap() error {
+	err, _ := p.Value.(error)
+	return err
+}
+
+// How fn ended has a type of its own. Tempting: tell by the error. A
+// *PanicError that fn returned would panic everyone.
+type ending uint8
+
+const (
+	exited   ending = iota // runtime.Goexit, or it has not ended yet
+	panicked               // with outcome.panic
+	returned
+)
+
+// An outcome is how a flight ended, and what its callers get.
+type outcome[V any] struct {
+	v      V
+	err    error
+	how    ending
+	shared bool
+	panic  *PanicError
+}
+
+// record calls fn and notes how it ended. It does not return if fn called
+// runtime.Goexit.
+func (o *outcome[V]) record(fn func() (V, error)) {
+	o.recovering(fn)
+	if o.how == exited {
+		// Control came back, so it was not Goexit. Tempting: trust recover
+		// to tell; it returns nil for panic(nil) under GODEBUG=panicnil=1.
+		o.how = panicked
+	}
+}
+
+func (o *outcome[V]) recovering(fn func() (V, error)) {
+	defer func() {
+		if o.how == returned {
+			return
+		}
+		// By the time that Goexit and panic(nil) can be told apart, the
+		// frames of fn are gone: take the stack now.
+		o.panic = &PanicError{Value: recover(), Stack: debug.Stack()}
+		if o.panic.Value != nil {
+			o.how = panicked // even if Goexit goes on from here
+		}
+	}()
+	o.v, o.err = fn()
+	o.how = returned
+}
+
+// deliver gives a caller of Do or DoContext what is its due: the results, or
+// the same end as fn's.
+func (o *outcome[V]) deliver() (v V, err error, shared bool) {
+	switch o.how {
+	case panicked:
+		panic(o.panic)
+	case exited:
+		runtime.Goexit()
+	}
+	return o.v, o.err, o.shared
+}
+
+// result is deliver for a channel, which never sees a panic.
+func (o *outcome[V]) result() Result[V] {
+	if o.how == exited {
+		return Result[V]{Err: ErrGoexit, Shared: o.shared}
+	}
+	return Result[V]{o.v, o.err, o.shared}
+}
+
+// crash ends the program with p, out of reach of any recover, and does not
+// return.
+func crash(p *PanicError) {
+	go panic(p)
+	select {} // so that this goroutine is in the trace
+}

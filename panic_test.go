@@ -1,0 +1,5 @@
+package singleflight_test
+
+const crashEnv = "SINGLEFLIGHT_CRASH"
+
+var crashes = map[string]func(){}

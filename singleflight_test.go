@@ -1,0 +1,851 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+package singleflight_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/singleflight"
+)
+
+// A group is what Group and ShardedGroup have in common: every promise is
+// tested on both.
+type group[K comparable, V any] interface {
+	Do(key K, fn func() (V, error)) (V, error, bool)
+	DoChan(key K, fn func() (V, error)) <-chan singleflight.Result[V]
+	DoContext(ctx context.Context, key K, fn func(context.Context) (V, error)) (V, error, bool)
+	Forget(key K)
+	ForgetUnshared(key K) bool
+	Stats() singleflight.Stats
+}
+
+// both runs a test on a new Group and on a new ShardedGroup, in real time.
+func both[K comparable, V any](t *testing.T, test func(t *testing.T, g group[K, V])) {
+	t.Run("Group", func(t *testing.T) { test(t, new(singleflight.Group[K, V])) })
+	t.Run("ShardedGroup", func(t *testing.T) { test(t, new(singleflight.ShardedGroup[K, V])) })
+}
+
+// bubble runs a test on both in a synctest bubble each, where "all of them
+// wait" is a state that can be reached rather than slept for. A goroutine
+// left behind fails the test.
+func bubble[K comparable, V any](t *testing.T, test func(t *testing.T, g group[K, V])) {
+	both(t, func(t *testing.T, g group[K, V]) {
+		synctest.Test(t, func(t *testing.T) { test(t, g) })
+	})
+}
+
+// A caller is a call made on a goroutine of its own, and how it ended.
+type caller[V any] struct {
+	over   bool
+	v      V
+	err    error
+	shared bool
+	panic  any
+	exited bool // by Goexit
+}
+
+// start makes a call in the background. What became of it can be looked at
+// after synctest.Wait.
+func start[V any](call func() (V, error, bool)) *caller[V] {
+	c := new(caller[V])
+	go func() {
+		returned := false
+		defer func() {
+			c.panic = recover()
+			c.exited = !returned && c.panic == nil
+			c.over = true
+		}()
+		c.v, c.err, c.shared = call()
+		returned = true
+	}()
+	return c
+}
+
+// receive is start for a channel.
+func receive[V any](ch <-chan singleflight.Result[V]) *caller[V] {
+	return start(func() (V, error, bool) {
+		r := <-ch
+		return r.Val, r.Err, r.Shared
+	})
+}
+
+// want checks that the call has returned v, err and shared.
+func (c *caller[V]) want(t *testing.T, name string, v V, err error, shared bool) {
+	t.Helper()
+	switch {
+	case !c.over:
+		t.Errorf("%s: still waiting, want %v, %v, %v", name, v, err, shared)
+	case c.panic != nil || c.exited:
+		t.Errorf("%s: panic %v, exited %v, want %v, %v, %v", name, c.panic, c.exited, v, err, shared)
+	case any(c.v) != any(v) || c.err != err || c.shared != shared:
+		t.Errorf("%s = %v, %v, %v, want %v, %v, %v", name, c.v, c.err, c.shared, v, err, shared)
+	}
+}
+
+// waiting checks that the call has not ended.
+func (c *caller[V]) waiting(t *testing.T, name string) {
+	t.Helper()
+	if c.over {
+		t.Errorf("%s ended (%v, %v, %v, panic %v, exited %v), want it to wait", name, c.v, c.err, c.shared, c.panic, c.exited)
+	}
+}
+
+func wantStats[K comparable, V any](t *testing.T, g group[K, V], want singleflight.Stats) {
+	t.Helper()
+	if got := g.Stats(); got != want {
+		t.Errorf("Stats() = %+v, want %+v", got, want)
+	}
+}
+
+// idle checks that g runs nothing and holds no key.
+func idle[K comparable, V any](t *testing.T, g group[K, V]) {
+	t.Helper()
+	if s := g.Stats(); s.InFlight != 0 || s.Running != 0 {
+		t.Errorf("Stats() = %+v, want InFlight and Running 0", s)
+	}
+}
+
+// value is a fn that returns v.
+func value[V any](v V) func() (V, error) { return func() (V, error) { return v, nil } }
+
+// after is a fn that returns v once c is closed.
+func after[V any](c <-chan struct{}, v V) func() (V, error) {
+	return func() (V, error) { <-c; return v, nil }
+}
+
+// withCtx turns a fn for Do into one for DoContext.
+func withCtx[V any](fn func() (V, error)) func(context.Context) (V, error) {
+	return func(context.Context) (V, error) { return fn() }
+}
+
+func mustPanic(t *testing.T, name string, call func()) (v any) {
+	t.Helper()
+	defer func() {
+		if v = recover(); v == nil {
+			t.Errorf("%s returned, want a panic", name)
+		}
+	}()
+	call()
+	return nil
+}
+
+// goid returns the number of the calling goroutine.
+func goid() string {
+	return strings.Fields(string(debugStack()))[1]
+}
+
+func debugStack() []byte {
+	buf := make([]byte, 64)
+	return buf[:runtime.Stack(buf, false)]
+}
+
+// TestMain runs the programs that are to crash (see panic_test.go), or the
+// tests, which must leave no goroutine behind.
+func TestMain(m *testing.M) {
+	if name := os.Getenv(crashEnv); name != "" {
+		crashes[name]()
+		os.Exit(0)
+	}
+	before := runtime.NumGoroutine()
+	code := m.Run()
+	// Timers of the testing package may need a moment.
+	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	if n := runtime.NumGoroutine(); n > before && code == 0 {
+		fmt.Fprintf(os.Stderr, "%d goroutines before the tests, %d after:\n", before, n)
+		pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// Sharing.
+
+func TestDoReturnsWhatFnReturns(t *testing.T) {
+	both(t, func(t *testing.T, g group[string, int]) {
+		errBroken := errors.New("broken")
+		v, err, shared := g.Do("k", func() (int, error) { return 42, errBroken })
+		if v != 42 || err != errBroken || shared {
+			t.Errorf("Do = %v, %v, %v, want 42, %v, false", v, err, shared, errBroken)
+		}
+		idle(t, g)
+	})
+}
+
+func TestDoShares(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		var runs atomic.Int64
+		release := make(chan struct{})
+		fn := func() (int, error) { runs.Add(1); <-release; return 42, nil }
+
+		var callers []*caller[int]
+		for range 10 {
+			callers = append(callers, start(func() (int, error, bool) { return g.Do("k", fn) }))
+		}
+		synctest.Wait() // all ten are waiting
+		for _, c := range callers {
+			c.waiting(t, "Do")
+		}
+		wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 9, InFlight: 1, Running: 1})
+
+		close(release)
+		synctest.Wait()
+		for _, c := range callers {
+			c.want(t, "Do", 42, nil, true)
+		}
+		if got := runs.Load(); got != 1 {
+			t.Errorf("10 concurrent Do: %d executions, want 1", got)
+		}
+		wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 9})
+	})
+}
+
+func TestDoRunsDifferentKeysAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[int, int]) {
+		release := make(chan struct{})
+		var callers []*caller[int]
+		for key := range 100 {
+			callers = append(callers, start(func() (int, error, bool) { return g.Do(key, after(release, key)) }))
+		}
+		synctest.Wait()
+		wantStats(t, g, singleflight.Stats{Executions: 100, InFlight: 100, Running: 100})
+		close(release)
+		synctest.Wait()
+		for key, c := range callers {
+			c.want(t, fmt.Sprintf("Do(%d)", key), key, nil, false)
+		}
+	})
+}
+
+// Whoever starts the flight and whoever joins it, the answer to shared is the
+// same for all, and is given when fn ends.
+func TestSharedIsTheSameForAll(t *testing.T) {
+	type kind = func(ctx context.Context, g group[string, int], fn func() (int, error)) *caller[int]
+	kinds := map[string]kind{
+		"Do": func(ctx context.Context, g group[string, int], fn func() (int, error)) *caller[int] {
+			return startDo(g, "k", fn)
+		},
+		"DoChan": func(ctx context.Context, g group[string, int], fn func() (int, error)) *caller[int] {
+			return receive(g.DoChan("k", fn))
+		},
+		"DoContext": func(ctx context.Context, g group[string, int], fn func() (int, error)) *caller[int] {
+			return start(func() (int, error, bool) { return g.DoContext(ctx, "k", withCtx(fn)) })
+		},
+		"DoContext(Background)": func(ctx context.Context, g group[string, int], fn func() (int, error)) *caller[int] {
+			return start(func() (int, error, bool) { return g.DoContext(context.Background(), "k", withCtx(fn)) })
+		},
+	}
+	for first, starts := range kinds {
+		t.Run(first, func(t *testing.T) {
+			bubble(t, func(t *testing.T, g group[string, int]) {
+				alone := starts(t.Context(), g, value(1))
+				synctest.Wait()
+				alone.want(t, first+" alone", 1, nil, false)
+			})
+			for second, joins := range kinds {
+				bubble(t, func(t *testing.T, g group[string, int]) {
+					release := make(chan struct{})
+					a := starts(t.Context(), g, after(release, 2))
+					synctest.Wait()
+					b := joins(t.Context(), g, nil) // a joiner's fn is not looked at
+					synctest.Wait()
+					wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 1, InFlight: 1, Running: 1})
+					close(release)
+					synctest.Wait()
+					a.want(t, first+" joined by "+second, 2, nil, true)
+					b.want(t, second+" joining "+first, 2, nil, true)
+					wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 1})
+				})
+			}
+		})
+	}
+}
+
+func startDo[K comparable, V any](g group[K, V], key K, fn func() (V, error)) *caller[V] {
+	return start(func() (V, error, bool) { return g.Do(key, fn) })
+}
+
+func TestErrorIsSharedByIdentityAndNotRemembered(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		release := make(chan struct{})
+		errBroken := errors.New("broken")
+		fail := func() (int, error) { <-release; return 7, errBroken }
+		a := startDo(g, "k", fail)
+		synctest.Wait()
+		b, c := startDo(g, "k", fail), receive(g.DoChan("k", fail))
+		synctest.Wait()
+		close(release)
+		synctest.Wait()
+		a.want(t, "Do", 7, errBroken, true)
+		b.want(t, "Do", 7, errBroken, true)
+		c.want(t, "DoChan", 7, errBroken, true)
+		if v, err, _ := g.Do("k", value(1)); v != 1 || err != nil {
+			t.Errorf("Do after a failure = %v, %v, want 1, nil", v, err)
+		}
+	})
+}
+
+func TestWhoseGoroutineRunsFn(t *testing.T) {
+	both(t, func(t *testing.T, g group[string, string]) {
+		here := goid()
+		fn := func() (string, error) { return goid(), nil }
+		if there, _, _ := g.Do("k", fn); there != here {
+			t.Errorf("Do on goroutine %s ran fn on %s", here, there)
+		}
+		if r := <-g.DoChan("k", fn); r.Val == here {
+			t.Error("DoChan ran fn on its caller's goroutine")
+		}
+		if there, _, _ := g.DoContext(context.Background(), "k", withCtx(fn)); there != here {
+			t.Errorf("DoContext(Background) on goroutine %s ran fn on %s", here, there)
+		}
+		if there, _, _ := g.DoContext(t.Context(), "k", withCtx(fn)); there == here {
+			t.Error("DoContext, with a context that can be done, ran fn on its caller's goroutine")
+		}
+	})
+}
+
+// Freshness.
+
+// As soon as anyone has a result, a new call gets a newer one. Followers that
+// were woken before the key is free would join the flight they come from.
+func TestFreshAfterReturn(t *testing.T) {
+	both(t, func(t *testing.T, g group[string, int64]) {
+		var loads atomic.Int64
+		next := func() (int64, error) { return loads.Add(1), nil }
+		kinds := []func() int64{
+			func() int64 { v, _, _ := g.Do("k", next); return v },
+			func() int64 { return (<-g.DoChan("k", next)).Val },
+			func() int64 { v, _, _ := g.DoContext(t.Context(), "k", withCtx(next)); return v },
+		}
+		var wg sync.WaitGroup
+		for i := range 12 {
+			wg.Go(func() {
+				had := int64(0)
+				for range pick(2000, 500) {
+					began := loads.Load() // a load counted by now may have ended before
+					v := kinds[i%len(kinds)]()
+					if v <= had || v < began {
+						t.Errorf("a call that began after load %d had ended got load %d", max(had, began-1), v)
+						return
+					}
+					had = v
+				}
+			})
+		}
+		wg.Wait()
+		idle(t, g)
+	})
+}
+
+// pick returns short with -short, and long otherwise.
+func pick(long, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return long
+}
+
+// Memory order.
+
+// Plain memory written by fn is read by every kind of caller and by the key's
+// next fn: the race detector is the judge.
+func TestHappensBefore(t *testing.T) {
+	both(t, func(t *testing.T, g group[string, *int]) {
+		shared := 0 // plain memory: written by each fn, read by the next
+		fn := func() (*int, error) {
+			shared++
+			n := shared
+			return &n, nil
+		}
+		var wg sync.WaitGroup
+		for range 4 {
+			for _, get := range []func() *int{
+				func() *int { v, _, _ := g.Do("k", fn); return v },
+				func() *int { return (<-g.DoChan("k", fn)).Val },
+				func() *int { v, _, _ := g.DoContext(t.Context(), "k", withCtx(fn)); return v },
+				func() *int { v, _, _ := g.DoContext(context.Background(), "k", withCtx(fn)); return v },
+			} {
+				wg.Go(func() {
+					for range pick(500, 100) {
+						if *get() == 0 {
+							t.Error("a caller read 0, want what fn wrote")
+						}
+					}
+				})
+			}
+		}
+		wg.Wait()
+		if n := g.Stats().Executions; uint64(shared) != n {
+			t.Errorf("%d executions left %d in plain memory", n, shared)
+		}
+	})
+}
+
+// DoChan.
+
+func TestDoChanReceivesOnceAndIsNeverClosed(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		release := make(chan struct{})
+		chans := []<-chan singleflight.Result[int]{
+			g.DoChan("k", after(release, 42)),
+			g.DoChan("k", nil),
+		}
+		close(release)
+		synctest.Wait()
+		for i, ch := range chans {
+			if cap(ch) != 1 {
+				t.Errorf("channel %d has capacity %d, want 1", i, cap(ch))
+			}
+			if got, want := <-ch, (singleflight.Result[int]{Val: 42, Shared: true}); got != want {
+				t.Errorf("channel %d received %+v, want %+v", i, got, want)
+			}
+			select {
+			case r, ok := <-ch:
+				t.Errorf("channel %d received %+v, %v after its result, want nothing", i, r, ok)
+			default:
+			}
+		}
+		idle(t, g)
+	})
+}
+
+// DoChan has joined when it returns, and waits for nothing: it may be called
+// with a lock held that fn needs.
+func TestDoChanJoinsBeforeItReturns(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		var mu sync.Mutex
+		mu.Lock()
+		fn := func() (int, error) { mu.Lock(); defer mu.Unlock(); return 1, nil }
+		a := g.DoChan("k", fn)
+		wantStats(t, g, singleflight.Stats{Executions: 1, InFlight: 1, Running: 1})
+		b := g.DoChan("k", fn)
+		wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 1, InFlight: 1, Running: 1})
+		mu.Unlock()
+		<-a
+		<-b
+	})
+}
+
+// A bubble ends with an error if a goroutine is still there.
+func TestDoChanUnreadLeaksNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		release := make(chan struct{})
+		for range 10 {
+			g.DoChan("k", after(release, 1))
+		}
+		close(release)
+		synctest.Wait()
+		wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 9})
+	})
+}
+
+// Forget.
+
+func TestForgetStartsAnew(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, string]) {
+		releaseOld, releaseNew := make(chan struct{}), make(chan struct{})
+		old := startDo(g, "k", after(releaseOld, "old"))
+		synctest.Wait()
+		g.Forget("k")
+		wantStats(t, g, singleflight.Stats{Executions: 1, InFlight: 0, Running: 1})
+		old.waiting(t, "Do of a forgotten flight")
+
+		young := startDo(g, "k", after(releaseNew, "new"))
+		synctest.Wait()
+		wantStats(t, g, singleflight.Stats{Executions: 2, InFlight: 1, Running: 2})
+		close(releaseNew)
+		synctest.Wait()
+		young.want(t, "Do after Forget", "new", nil, false)
+		old.waiting(t, "Do of a forgotten flight")
+		close(releaseOld)
+		synctest.Wait()
+		old.want(t, "Do of a forgotten flight", "old", nil, false)
+		wantStats(t, g, singleflight.Stats{Executions: 2})
+	})
+}
+
+// Those who had joined a forgotten flight still share its result.
+func TestForgetKeepsOldCallers(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, string]) {
+		release := make(chan struct{})
+		a := startDo(g, "k", after(release, "old"))
+		synctest.Wait()
+		b := startDo(g, "k", nil)
+		synctest.Wait()
+		g.Forget("k")
+		close(release)
+		synctest.Wait()
+		a.want(t, "Do", "old", nil, true)
+		b.want(t, "Do", "old", nil, true)
+	})
+}
+
+func TestForgottenFlightKeepsItsSuccessor(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, string]) {
+		releaseOld, releaseNew := make(chan struct{}), make(chan struct{})
+		old := startDo(g, "k", after(releaseOld, "old"))
+		synctest.Wait()
+		g.Forget("k")
+		young := startDo(g, "k", after(releaseNew, "new"))
+		synctest.Wait()
+
+		close(releaseOld) // the forgotten flight ends after its successor began
+		synctest.Wait()
+		old.want(t, "Do of a forgotten flight", "old", nil, false)
+		wantStats(t, g, singleflight.Stats{Executions: 2, InFlight: 1, Running: 1})
+
+		joiner := startDo(g, "k", nil)
+		synctest.Wait()
+		close(releaseNew)
+		synctest.Wait()
+		young.want(t, "Do after Forget", "new", nil, true)
+		joiner.want(t, "Do joining the successor", "new", nil, true)
+		idle(t, g)
+	})
+}
+
+func TestForgetInsideFn(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, string]) {
+		releaseOld, releaseNew := make(chan struct{}), make(chan struct{})
+		old := startDo(g, "k", func() (string, error) {
+			g.Forget("k")
+			<-releaseOld
+			return "old", nil
+		})
+		synctest.Wait()
+		young := startDo(g, "k", after(releaseNew, "new"))
+		synctest.Wait()
+		close(releaseOld)
+		synctest.Wait()
+		old.want(t, "Do that forgets itself", "old", nil, false)
+		wantStats(t, g, singleflight.Stats{Executions: 2, InFlight: 1, Running: 1})
+		close(releaseNew)
+		synctest.Wait()
+		young.want(t, "Do after it", "new", nil, false)
+		idle(t, g)
+
+		// The record of a flight that forgot itself is as good as new.
+		if v, err, shared := g.Do("k", value("newer")); v != "newer" || err != nil || shared {
+			t.Errorf("Do = %v, %v, %v, want newer, nil, false", v, err, shared)
+		}
+		wantStats(t, g, singleflight.Stats{Executions: 3})
+	})
+}
+
+// Forget while flights end all the time: whatever the order, no flight is
+// left in the map and none evicts another.
+func TestForgetDuringCompletion(t *testing.T) {
+	both(t, func(t *testing.T, g group[int, int]) {
+		var wg sync.WaitGroup
+		var stop atomic.Bool
+		for range 2 {
+			wg.Go(func() {
+				for key := 0; !stop.Load(); key++ {
+					g.Forget(key % 4)
+					g.ForgetUnshared((key + 1) % 4)
+				}
+			})
+		}
+		var workers sync.WaitGroup
+		for range 8 {
+			workers.Go(func() {
+				for i := range pick(5000, 1000) {
+					if v, err, _ := g.Do(i%4, value(i%4)); v != i%4 || err != nil {
+						t.Errorf("Do(%d) = %v, %v", i%4, v, err)
+					}
+				}
+			})
+		}
+		workers.Wait()
+		stop.Store(true)
+		wg.Wait()
+		idle(t, g)
+	})
+}
+
+func TestForgetUnknownKey(t *testing.T) {
+	both(t, func(t *testing.T, g group[string, int]) {
+		g.Forget("k")
+		if !g.ForgetUnshared("k") {
+			t.Error("ForgetUnshared of an unknown key = false, want true")
+		}
+		wantStats(t, g, singleflight.Stats{})
+		g.Do("k", value(1))
+		g.Forget("k")
+		wantStats(t, g, singleflight.Stats{Executions: 1})
+	})
+}
+
+func TestForgetUnshared(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		release := make(chan struct{})
+		a := startDo(g, "k", after(release, 1))
+		synctest.Wait()
+		if !g.ForgetUnshared("k") {
+			t.Error("ForgetUnshared of a flight with one caller = false, want true")
+		}
+		b := startDo(g, "k", after(release, 2)) // starts anew
+		synctest.Wait()
+		c := startDo(g, "k", nil)
+		synctest.Wait()
+		if g.ForgetUnshared("k") {
+			t.Error("ForgetUnshared of a flight with two callers = true, want false")
+		}
+		d := startDo(g, "k", nil) // still joins
+		synctest.Wait()
+		close(release)
+		synctest.Wait()
+		a.want(t, "Do of the forgotten flight", 1, nil, false)
+		for _, c := range []*caller[int]{b, c, d} {
+			c.want(t, "Do of the flight that was not forgotten", 2, nil, true)
+		}
+		wantStats(t, g, singleflight.Stats{Executions: 2, Joined: 2})
+	})
+}
+
+// A caller that left does not count.
+func TestForgetUnsharedAfterLeaving(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		release := make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		startDo(g, "k", after(release, 1))
+		synctest.Wait()
+		start(func() (int, error, bool) { return g.DoContext(ctx, "k", nil) })
+		synctest.Wait()
+		if g.ForgetUnshared("k") {
+			t.Error("ForgetUnshared with two callers = true, want false")
+		}
+		cancel()
+		synctest.Wait()
+		if !g.ForgetUnshared("k") {
+			t.Error("ForgetUnshared after one of two callers left = false, want true")
+		}
+		close(release)
+	})
+}
+
+// Keys.
+
+type coordinates struct {
+	city string
+	x    float64
+}
+
+func TestNaNKeyIsNeverShared(t *testing.T) {
+	nan := math.NaN()
+	t.Run("float64", func(t *testing.T) { testNaNKey(t, nan, 1) })
+	t.Run("struct", func(t *testing.T) { testNaNKey(t, coordinates{"Paris", nan}, coordinates{"Paris", 1}) })
+	t.Run("any", func(t *testing.T) { testNaNKey(t, any(nan), any(1)) })
+	t.Run("array of any", func(t *testing.T) { testNaNKey(t, [2]any{1, coordinates{"Rome", nan}}, [2]any{}) })
+}
+
+func testNaNKey[K comparable](t *testing.T, nan, other K) {
+	bubble(t, func(t *testing.T, g group[K, int]) {
+		release := make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		keep := startDo(g, other, after(release, 0))
+		calls := []*caller[int]{
+			startDo(g, nan, after(release, 1)),
+			startDo(g, nan, after(release, 1)),
+			receive(g.DoChan(nan, after(release, 1))),
+			start(func() (int, error, bool) { return g.DoContext(t.Context(), nan, withCtx(after(release, 1))) }),
+			start(func() (int, error, bool) {
+				return g.DoContext(context.Background(), nan, withCtx(after(release, 1)))
+			}),
+		}
+		leaver := start(func() (int, error, bool) {
+			return g.DoContext(ctx, nan, func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, nil })
+		})
+		synctest.Wait()
+		g.Forget(nan)
+		if !g.ForgetUnshared(nan) {
+			t.Error("ForgetUnshared(NaN) = false, want true")
+		}
+		wantStats(t, g, singleflight.Stats{Executions: 7, InFlight: 1, Running: 7})
+
+		cancel()
+		synctest.Wait()
+		leaver.want(t, "DoContext(NaN) that left", 0, context.Canceled, false)
+		close(release)
+		synctest.Wait()
+		for _, c := range calls {
+			c.want(t, "call with a key that is not itself", 1, nil, false)
+		}
+		keep.want(t, "Do of another key", 0, nil, false)
+		wantStats(t, g, singleflight.Stats{Executions: 7, Left: 1})
+
+		// The records of such flights are as good as any.
+		again := startDo(g, other, value(3))
+		synctest.Wait()
+		again.want(t, "Do of another key", 3, nil, false)
+		idle(t, g)
+	})
+}
+
+func TestUnhashableKeyPanicsInItsCaller(t *testing.T) {
+	keys := map[string]any{
+		"slice":  []int{1},
+		"map":    map[string]int{},
+		"func":   func() {},
+		"struct": struct{ v any }{[]int{1}},
+	}
+	for name, bad := range keys {
+		for _, busy := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/busy=%v", name, busy), func(t *testing.T) {
+				bubble(t, func(t *testing.T, g group[any, int]) {
+					release := make(chan struct{})
+					var up *caller[int]
+					if busy {
+						up = startDo(g, any("k"), after(release, 1))
+						synctest.Wait()
+					}
+					before := g.Stats()
+					done, cancel := context.WithCancel(t.Context())
+					cancel()
+					for method, call := range map[string]func(){
+						"Do":              func() { g.Do(bad, value(1)) },
+						"DoChan":          func() { g.DoChan(bad, value(1)) },
+						"DoContext":       func() { g.DoContext(t.Context(), bad, withCtx(value(1))) },
+						"DoContext(done)": func() { g.DoContext(done, bad, withCtx(value(1))) },
+						"Forget":          func() { g.Forget(bad) },
+						"ForgetUnshared":  func() { g.ForgetUnshared(bad) },
+					} {
+						if err, ok := mustPanic(t, method, call).(runtime.Error); !ok {
+							t.Errorf("%s panicked with %v, want a runtime.Error", method, err)
+						}
+					}
+					wantStats(t, g, before)
+
+					// The Group goes on working: no mutex is held.
+					if v, err, shared := g.Do("other", value(2)); v != 2 || err != nil || shared {
+						t.Errorf("Do = %v, %v, %v, want 2, nil, false", v, err, shared)
+					}
+					close(release)
+					synctest.Wait()
+					if busy {
+						up.want(t, "Do", 1, nil, false)
+					}
+					idle(t, g)
+				})
+			})
+		}
+	}
+}
+
+func TestKeysMatchByEquality(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[any, string]) {
+		release := make(chan struct{})
+		keys := []any{1, int64(1), "1", nil, coordinates{"Paris", 0}, struct{}{}}
+		var callers []*caller[string]
+		for _, key := range keys {
+			callers = append(callers, startDo(g, key, after(release, fmt.Sprintf("%T", key))))
+		}
+		negativeZero := coordinates{"Paris", math.Copysign(0, -1)} // equal to its positive twin
+		synctest.Wait()
+		joiner := startDo(g, any(negativeZero), nil)
+		synctest.Wait()
+		close(release)
+		synctest.Wait()
+		for i, c := range callers {
+			c.want(t, fmt.Sprintf("Do(%T)", keys[i]), fmt.Sprintf("%T", keys[i]), nil, i == 4)
+		}
+		joiner.want(t, "Do of an equal key", "singleflight_test.coordinates", nil, true)
+	})
+}
+
+// Stats.
+
+func TestStatsCountEveryCallOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		wantStats(t, g, singleflight.Stats{})
+		release := make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+
+		startDo(g, "a", after(release, 1))
+		g.DoChan("b", after(release, 1))
+		start(func() (int, error, bool) { return g.DoContext(ctx, "c", withCtx(after(release, 1))) })
+		synctest.Wait()
+		wantStats(t, g, singleflight.Stats{Executions: 3, InFlight: 3, Running: 3})
+
+		startDo(g, "a", nil)
+		g.DoChan("a", nil)
+		start(func() (int, error, bool) { return g.DoContext(ctx, "a", nil) })
+		synctest.Wait()
+		wantStats(t, g, singleflight.Stats{Executions: 3, Joined: 3, InFlight: 3, Running: 3})
+
+		cancel() // one leaves c, which is abandoned, and one leaves a
+		synctest.Wait()
+		wantStats(t, g, singleflight.Stats{Executions: 3, Joined: 3, Left: 2, InFlight: 2, Running: 3})
+
+		if _, err, _ := g.DoContext(ctx, "d", nil); err != context.Canceled { // counts nowhere
+			t.Errorf("DoContext with a done context: %v", err)
+		}
+		g.Forget("a")
+		wantStats(t, g, singleflight.Stats{Executions: 3, Joined: 3, Left: 2, InFlight: 1, Running: 3})
+
+		close(release)
+		synctest.Wait()
+		wantStats(t, g, singleflight.Stats{Executions: 3, Joined: 3, Left: 2})
+	})
+}
+
+// Testing.
+
+var (
+	packageLevel        singleflight.Group[string, int]
+	packageLevelSharded singleflight.ShardedGroup[string, int]
+)
+
+// A Group outlives the bubbles that use it: nothing that belongs to one may
+// turn up in the next. Shared flights first, and solo ones, whose records are
+// used again.
+func TestPackageLevelGroupInManyBubbles(t *testing.T) {
+	for _, g := range []group[string, int]{&packageLevel, &packageLevelSharded} {
+		for i := range 20 {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				slow := func() (int, error) { time.Sleep(time.Minute); return i, nil }
+				a := startDo(g, "k", slow)
+				synctest.Wait()
+				b, c := startDo(g, "k", nil), receive(g.DoChan("k", nil))
+				d := start(func() (int, error, bool) { return g.DoContext(ctx, "k", nil) })
+				e := start(func() (int, error, bool) {
+					return g.DoContext(ctx, "alone", func(ctx context.Context) (int, error) {
+						<-ctx.Done()
+						return 0, ctx.Err()
+					})
+				})
+				time.Sleep(2 * time.Minute)
+				synctest.Wait()
+				a.want(t, "Do", i, nil, true)
+				b.want(t, "Do", i, nil, true)
+				c.want(t, "DoChan", i, nil, true)
+				d.want(t, "DoContext", 0, context.DeadlineExceeded, false)
+				e.want(t, "DoContext", 0, context.DeadlineExceeded, false)
+				for j := range 3 {
+					if v, _, shared := g.Do("solo", value(j)); v != j || shared {
+						t.Errorf("Do = %v, shared %v, want %v, false", v, shared, j)
+					}
+				}
+				idle(t, g)
+			})
+		}
+	}
+}
