@@ -130,14 +130,12 @@ func (g *Group[K, V]) end(c *call[V], key K, out *outcome[V]) {
 	}
 	out.shared = c.callers > 1
 	c.out, c.ended = *out, true
-	// A panic that nobody can be made to panic with must crash. That is
-	// decided here, and then nobody is woken: a caller that recovers could
-	// exit before the crash.
-	doomed := out.how == panicked && (c.chans != nil || c.callers == 0)
+	// A panic must not be lost, and neither a channel nor a caller who has
+	// left can be made to panic. Whether it comes to that is settled here,
+	// where nobody has been woken who could recover and exit first.
+	stranded := c.chans != nil || c.callers == 0
 	g.mu.Unlock()
-	if doomed {
-		crash(out.panic)
-	}
+	out.crash(stranded)
 
 	// Tempting: do this before the key is free, the callers have waited long
 	// enough. A call in between would get a result older than itself. Nor

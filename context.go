@@ -8,7 +8,6 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"time"
 )
 
 // DoContext is like [Group.Do] for callers who may stop waiting: each waits
@@ -98,7 +97,7 @@ func (g *Group[K, V]) DoContext(ctx context.Context, key K, fn func(context.Cont
 		return out.deliver()
 	default:
 		c = g.startLocked(key, self)
-		c.flight = &flight{Context: ctx}
+		c.flight = &flight{Context: context.Background(), values: ctx}
 		fctx, c.cancel = context.WithCancel(c.flight)
 	}
 	done := c.doneLocked()
@@ -161,17 +160,18 @@ func (g *Group[K, V]) leave(c *call[V], key K, loop bool) bool {
 	return true
 }
 
-// A flight is the parent of fn's context. It has the values of the first
-// caller's context and nothing else of it, and it knows for which flights fn
-// waits, with calls made under that context.
+// A flight is the parent of fn's context: the background, with the values of
+// the first caller's context. It knows for which flights fn waits, in calls
+// made under that context.
 //
 // These waits never form a circle: a call that would close one is counted as
 // a loop by the flight it joins, and not noted here. So among flights that
 // only flights wait for, there is one that nothing keeps alive; when it is
 // cancelled and its fn gives up, the same is true of the rest.
 type flight struct {
-	context.Context           // the first caller's
-	waits           []*flight // guarded by nesting
+	context.Context                 // never done
+	values          context.Context // the first caller's
+	waits           []*flight       // guarded by nesting
 }
 
 // nesting guards the waits of all flights, across Groups. It is taken for
@@ -186,15 +186,11 @@ func flightOf(ctx context.Context) *flight {
 	return f
 }
 
-func (f *flight) Deadline() (deadline time.Time, ok bool) { return }
-func (f *flight) Done() <-chan struct{}                   { return nil }
-func (f *flight) Err() error                              { return nil }
-
 func (f *flight) Value(key any) any {
 	if key == (flightKey{}) {
 		return f
 	}
-	return f.Context.Value(key)
+	return f.values.Value(key)
 }
 
 // waitFor notes that f's fn waits for other, unless that would close a

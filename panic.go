@@ -28,7 +28,7 @@ type PanicError struct {
 // Error returns the value and the stack, so that a crash shows where fn
 // panicked. It is not for the eyes of a client.
 func (p *PanicError) Error() string {
-	return fmt.Sprintf("panic in a singleflight function: %v\n\n%s", p.Value, p.Stack)
+	return fmt.Sprintf("%v\n\n%s", p.Value, p.Stack)
 }
 
 // Unwrap returns the value if it is an error, and nil otherwise, so that
@@ -104,9 +104,11 @@ func (o *outcome[V]) result() Result[V] {
 	return Result[V]{o.v, o.err, o.shared}
 }
 
-// crash ends the program with p, out of reach of any recover, and does not
-// return.
-func crash(p *PanicError) {
-	go panic(p)
-	select {} // so that this goroutine is in the trace
+// crash ends the program if fn panicked and someone is stranded whom no panic
+// can reach. It is out of reach of any recover, and then does not return.
+func (o *outcome[V]) crash(stranded bool) {
+	if o.how == panicked && stranded {
+		go panic(o.panic)
+		select {} // so that this goroutine is in the trace
+	}
 }

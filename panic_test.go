@@ -1,5 +1,428 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package singleflight_test
 
-const crashEnv = "SINGLEFLIGHT_CRASH"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
 
-var crashes = map[string]func(){}
+	"example.com/singleflight"
+)
+
+// The matrix: every way fn can end, seen by every kind of caller.
+
+var (
+	errBroken   = errors.New("broken")
+	errReturned = &singleflight.PanicError{Value: "returned, not panicked with"}
+)
+
+// An ending is a way for fn to end.
+type ending struct {
+	name string
+	fn   func() (int, error)
+
+	v      int
+	err    error
+	panics bool // and with value
+	value  any
+	exits  bool
+}
+
+var endings = []ending{
+	{name: "returns", fn: value(42), v: 42},
+	{name: "returns an error", fn: func() (int, error) { return 7, errBroken }, v: 7, err: errBroken},
+	{name: "returns a PanicError", fn: func() (int, error) { return 7, errReturned }, v: 7, err: errReturned},
+	{name: "returns ErrGoexit", fn: func() (int, error) { return 7, singleflight.ErrGoexit }, v: 7, err: singleflight.ErrGoexit},
+	{name: "recovers inside", fn: recoversInside, err: errBroken},
+	{name: "panics with a value", fn: explodes("boom"), panics: true, value: "boom"},
+	{name: "panics with an error", fn: explodes(errBroken), panics: true, value: errBroken},
+	{name: "panics with nil", fn: explodes(nil), panics: true, value: new(runtime.PanicNilError)},
+	{name: "panics in a deferred call", fn: explodesLate, panics: true, value: "late"},
+	{name: "panics on its way out of Goexit", fn: explodesInGoexit, panics: true, value: "in Goexit"},
+	{name: "calls Goexit", fn: func() (int, error) { runtime.Goexit(); return 0, nil }, exits: true},
+	{name: "calls Goexit on its way out of a panic", fn: goexitInPanic, exits: true},
+}
+
+// explode is the function that a trace must show.
+//
+//go:noinline
+func explode(v any) { panic(v) }
+
+func explodes(v any) func() (int, error) {
+	return func() (int, error) { explode(v); return 42, nil }
+}
+
+func explodesLate() (int, error) {
+	defer explode("late")
+	return 42, nil
+}
+
+func explodesInGoexit() (int, error) {
+	defer explode("in Goexit")
+	runtime.Goexit()
+	return 42, nil
+}
+
+func goexitInPanic() (int, error) {
+	defer runtime.Goexit()
+	panic("lost")
+}
+
+func recoversInside() (v int, err error) {
+	defer func() {
+		recover()
+		v, err = 0, errBroken
+	}()
+	panic("seen by nobody")
+}
+
+// A cast is who takes part in a flight: the first starts it.
+type cast []string
+
+var casts = []cast{
+	{"Do"},
+	{"Do", "Do", "Do"},
+	{"Do", "DoContext", "Background"},
+	{"Do", "DoChan"},
+	{"DoChan"},
+	{"DoChan", "Do", "DoContext", "Background", "DoChan"},
+	{"DoContext"},
+	{"DoContext", "DoContext", "Do", "Background"},
+	{"DoContext", "DoChan", "Do"},
+	{"Background"},
+	{"Background", "DoContext", "Do", "Background"},
+	{"Background", "DoChan"},
+	{"DoContext", "leaves"}, // all of them
+	{"DoContext", "DoContext", "leaves"},
+}
+
+func (c cast) allLeave() bool { return slices.Contains(c, "leaves") }
+
+// crashes reports whether a panic has somebody whom it cannot reach.
+func (c cast) crashes() bool { return slices.Contains(c, "DoChan") || c.allLeave() }
+
+// play starts and joins a flight whose fn waits for release, each member of
+// the cast after the one before; joined waits until that one has.
+func (c cast) play(ctx context.Context, g group[string, int], fn func() (int, error), joined func()) []*caller[int] {
+	var callers []*caller[int]
+	for _, kind := range c {
+		switch kind {
+		case "Do":
+			callers = append(callers, startDo(g, "k", fn))
+		case "DoChan":
+			callers = append(callers, receive(g.DoChan("k", fn)))
+		case "DoContext":
+			callers = append(callers, startContext(ctx, g, "k", withCtx(fn)))
+		case "Background":
+			callers = append(callers, startContext(context.Background(), g, "k", withCtx(fn)))
+		}
+		joined()
+		fn = nil
+	}
+	return callers
+}
+
+func TestEveryEndingReachesEveryCaller(t *testing.T) {
+	for _, e := range endings {
+		for _, c := range casts {
+			name := fmt.Sprintf("%s/%s", e.name, strings.Join(c, ","))
+			if e.panics && c.crashes() {
+				t.Run(name, func(t *testing.T) { testCrash(t, e, c) })
+			} else {
+				t.Run(name, func(t *testing.T) { testEnding(t, e, c) })
+			}
+		}
+	}
+}
+
+func testEnding(t *testing.T, e ending, c cast) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		release := make(chan struct{})
+		callers := c.play(ctx, g, func() (int, error) { <-release; return e.fn() }, synctest.Wait)
+		if c.allLeave() {
+			cancel()
+			synctest.Wait()
+		}
+		close(release)
+		synctest.Wait()
+
+		var panicked *singleflight.PanicError
+		for i, got := range callers {
+			kind := c[i]
+			switch {
+			case c.allLeave():
+				got.want(t, kind, 0, context.Canceled, false)
+			case e.exits && kind == "DoChan":
+				got.want(t, kind, 0, singleflight.ErrGoexit, len(callers) > 1)
+			case e.exits:
+				if !got.over.Load() || !got.exited {
+					t.Errorf("%s = %v, %v, panic %v, want its goroutine to exit", kind, got.v, got.err, got.panic)
+				}
+			case e.panics:
+				p, ok := got.panic.(*singleflight.PanicError)
+				if !ok {
+					t.Fatalf("%s: panic %v (over %v), want a *PanicError", kind, got.panic, got.over.Load())
+				}
+				if panicked == nil {
+					panicked = p
+				}
+				if p != panicked {
+					t.Errorf("%s panicked with another *PanicError than %s", kind, c[0])
+				}
+			default:
+				got.want(t, kind, e.v, e.err, len(callers) > 1)
+			}
+		}
+		if panicked != nil {
+			if !reflect.DeepEqual(panicked.Value, e.value) {
+				t.Errorf("PanicError.Value = %#v, want %#v", panicked.Value, e.value)
+			}
+			if !strings.Contains(string(panicked.Stack), "singleflight_test.explode(") {
+				t.Errorf("PanicError.Stack does not name the function that panicked:\n%s", panicked.Stack)
+			}
+		}
+
+		// The key is free, and nothing runs.
+		idle(t, g)
+		if v, err, shared := g.Do("k", value(1)); v != 1 || err != nil || shared {
+			t.Errorf("Do afterwards = %v, %v, %v, want 1, nil, false", v, err, shared)
+		}
+	})
+}
+
+// Crashes.
+
+// The tests' binary, run with this in its environment, is one of the programs
+// that are to crash, or not to.
+const crashEnv = "SINGLEFLIGHT_TEST_PROGRAM"
+
+// run starts the program and returns its exit status and output.
+func run(t *testing.T, program string, env ...string) (status int, output string) {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, exe)
+	cmd.Env = append(append(os.Environ(), "GOTRACEBACK=single", crashEnv+"="+program), env...)
+	out, err := cmd.CombinedOutput()
+	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+// testCrash runs a cell of the matrix that must crash, in a process of its
+// own where every caller that is woken calls os.Exit(0): it must lose.
+func testCrash(t *testing.T, e ending, c cast) {
+	for _, sharded := range []string{"Group", "ShardedGroup"} {
+		status, output := run(t, strings.Join([]string{"matrix", sharded, e.name, strings.Join(c, ",")}, "/"))
+		if status != 2 {
+			t.Errorf("%s: exit status %d, want 2; output:\n%s", sharded, status, output)
+		}
+		if !strings.Contains(output, "panic: ") || !strings.Contains(output, "singleflight_test.explode(") {
+			t.Errorf("%s: the trace does not show the function that panicked:\n%s", sharded, output)
+		}
+	}
+}
+
+// program is what TestMain runs in such a process.
+func program(name string) {
+	switch part := strings.Split(name, "/"); part[0] {
+	case "matrix":
+		var g group[string, int] = new(singleflight.Group[string, int])
+		if part[1] == "ShardedGroup" {
+			g = new(singleflight.ShardedGroup[string, int])
+		}
+		i := slices.IndexFunc(endings, func(e ending) bool { return e.name == part[2] })
+		crashMatrix(g, endings[i], strings.Split(part[3], ","))
+	case "panicnil":
+		panicNil()
+	default:
+		panic("no such program: " + name)
+	}
+}
+
+func crashMatrix(g group[string, int], e ending, c cast) {
+	ctx, cancel := context.WithCancel(context.Background())
+	release := make(chan struct{})
+	calls := uint64(0)
+	callers := c.play(ctx, g, func() (int, error) { <-release; return e.fn() }, func() {
+		if calls++; calls <= uint64(len(c)) && c[calls-1] == "leaves" {
+			return
+		}
+		until(func() bool { s := g.Stats(); return s.Executions+s.Joined == calls })
+	})
+	if c.allLeave() {
+		cancel()
+		until(func() bool { return g.Stats().Left == uint64(len(callers)) })
+	} else {
+		for _, caller := range callers {
+			go func() {
+				until(caller.over.Load)
+				os.Exit(0)
+			}()
+		}
+	}
+	close(release)
+	time.Sleep(10 * time.Second)
+	fmt.Println("nothing crashed")
+	os.Exit(0)
+}
+
+func until(done func() bool) {
+	for !done() {
+		runtime.Gosched()
+	}
+}
+
+// A follower that recovers and exits at once must lose, every time.
+func TestNobodyIsWokenBeforeACrash(t *testing.T) {
+	i := slices.IndexFunc(endings, func(e ending) bool { return e.name == "panics with a value" })
+	for range pick(20, 3) {
+		testCrash(t, endings[i], cast{"Do", "DoChan", "Do", "DoContext", "Background"})
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// panic(nil) is a panic under GODEBUG=panicnil=1 too, where recover returns
+// nil for it as it does for Goexit.
+func TestPanicNilIsAPanicUnderGODEBUG(t *testing.T) {
+	if status, output := run(t, "panicnil", "GODEBUG=panicnil=1"); status != 0 || output != "ok\n" {
+		t.Errorf("exit status %d, output:\n%s", status, output)
+	}
+	status, output := run(t, "matrix/Group/panics with nil/Do,DoChan", "GODEBUG=panicnil=1")
+	if status != 2 || !strings.Contains(output, "singleflight_test.explode(") {
+		t.Errorf("with a DoChan waiter: exit status %d, output:\n%s", status, output)
+	}
+}
+
+func panicNil() {
+	func() {
+		defer func() {
+			if v := recover(); v != nil {
+				fmt.Println("GODEBUG=panicnil=1 is not set:", v)
+				os.Exit(1)
+			}
+		}()
+		panic(nil)
+	}()
+	for _, c := range casts {
+		if c.crashes() {
+			continue
+		}
+		g := new(singleflight.Group[string, int])
+		release := make(chan struct{})
+		calls := uint64(0)
+		callers := c.play(context.Background(), g, func() (int, error) { <-release; return explodes(nil)() }, func() {
+			calls++
+			until(func() bool { s := g.Stats(); return s.Executions+s.Joined == calls })
+		})
+		close(release)
+		for i, caller := range callers {
+			until(caller.over.Load)
+			p, ok := caller.panic.(*singleflight.PanicError)
+			if !ok || p.Value != nil || !strings.Contains(string(p.Stack), "singleflight_test.explode(") {
+				fmt.Printf("%v: %s: panic %v, exited %v\n", c, c[i], caller.panic, caller.exited)
+				os.Exit(1)
+			}
+		}
+		if s := g.Stats(); s.InFlight != 0 || s.Running != 0 {
+			fmt.Printf("%v: %+v\n", c, s)
+			os.Exit(1)
+		}
+	}
+	fmt.Println("ok")
+}
+
+// PanicError.
+
+func TestPanicErrorUnwraps(t *testing.T) {
+	both(t, func(t *testing.T, g group[string, int]) {
+		panicWith := func(v any) (p *singleflight.PanicError) {
+			defer func() { p = recover().(*singleflight.PanicError) }()
+			g.Do("k", explodes(v))
+			return nil
+		}
+		if err := error(panicWith(http.ErrAbortHandler)); !errors.Is(err, http.ErrAbortHandler) {
+			t.Errorf("errors.Is(%v, http.ErrAbortHandler) = false", err)
+		}
+		var pathErr *os.PathError
+		if err := panicWith(fmt.Errorf("wrapped: %w", &os.PathError{Op: "open"})); !errors.As(err, &pathErr) || pathErr.Op != "open" {
+			t.Errorf("errors.As(%v, *os.PathError) failed", err)
+		}
+		if err := panicWith("boom"); errors.Unwrap(err) != nil {
+			t.Errorf("Unwrap of a PanicError with a string = %v, want nil", errors.Unwrap(err))
+		}
+	})
+}
+
+func TestPanicErrorTextHasValueAndStack(t *testing.T) {
+	both(t, func(t *testing.T, g group[string, int]) {
+		text := mustPanic(t, "Do", func() { g.Do("k", explodes("boom")) }).(error).Error()
+		if !strings.HasPrefix(text, "boom\n\ngoroutine ") || !strings.Contains(text, "singleflight_test.explode(") {
+			t.Errorf("Error() = %q, want the value, then the stack", text)
+		}
+	})
+}
+
+// A starter's nil fn fails as any panicking fn does.
+func TestNilFnPanics(t *testing.T) {
+	both(t, func(t *testing.T, g group[string, int]) {
+		for name, call := range map[string]func(){
+			"Do":                    func() { g.Do("k", nil) },
+			"DoContext":             func() { g.DoContext(t.Context(), "k", nil) },
+			"DoContext(Background)": func() { g.DoContext(context.Background(), "k", nil) },
+		} {
+			p, ok := mustPanic(t, name, call).(*singleflight.PanicError)
+			if !ok {
+				t.Fatalf("%s with a nil fn: panic %v, want a *PanicError", name, p)
+			}
+			if _, ok := p.Value.(runtime.Error); !ok {
+				t.Errorf("%s with a nil fn: panic with %v, want a nil dereference", name, p.Value)
+			}
+			idle(t, g)
+		}
+	})
+}
+
+// The caller that runs fn goes through a Goexit as if it had called fn
+// itself, and through a panic on the way out of one too.
+func TestGoexitRunsTheCallersDeferredCalls(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		var deferred []any
+		for _, fn := range []func() (int, error){func() (int, error) { runtime.Goexit(); return 0, nil }, explodesInGoexit} {
+			go func() {
+				defer func() { deferred = append(deferred, recover()) }()
+				g.Do("k", fn)
+				t.Error("Do returned")
+			}()
+			synctest.Wait()
+		}
+		if len(deferred) != 2 || deferred[0] != nil {
+			t.Fatalf("deferred calls recovered %v, want nil and a *PanicError", deferred)
+		}
+		if p, ok := deferred[1].(*singleflight.PanicError); !ok || p.Value != "in Goexit" {
+			t.Errorf("deferred call recovered %v, want a *PanicError", deferred[1])
+		}
+	})
+}

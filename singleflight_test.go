@@ -50,7 +50,7 @@ func bubble[K comparable, V any](t *testing.T, test func(t *testing.T, g group[K
 
 // A caller is a call made on a goroutine of its own, and how it ended.
 type caller[V any] struct {
-	over   bool
+	over   atomic.Bool
 	v      V
 	err    error
 	shared bool
@@ -67,7 +67,7 @@ func start[V any](call func() (V, error, bool)) *caller[V] {
 		defer func() {
 			c.panic = recover()
 			c.exited = !returned && c.panic == nil
-			c.over = true
+			c.over.Store(true) // what is above can be read now
 		}()
 		c.v, c.err, c.shared = call()
 		returned = true
@@ -87,7 +87,7 @@ func receive[V any](ch <-chan singleflight.Result[V]) *caller[V] {
 func (c *caller[V]) want(t *testing.T, name string, v V, err error, shared bool) {
 	t.Helper()
 	switch {
-	case !c.over:
+	case !c.over.Load():
 		t.Errorf("%s: still waiting, want %v, %v, %v", name, v, err, shared)
 	case c.panic != nil || c.exited:
 		t.Errorf("%s: panic %v, exited %v, want %v, %v, %v", name, c.panic, c.exited, v, err, shared)
@@ -99,7 +99,7 @@ func (c *caller[V]) want(t *testing.T, name string, v V, err error, shared bool)
 // waiting checks that the call has not ended.
 func (c *caller[V]) waiting(t *testing.T, name string) {
 	t.Helper()
-	if c.over {
+	if c.over.Load() {
 		t.Errorf("%s ended (%v, %v, %v, panic %v, exited %v), want it to wait", name, c.v, c.err, c.shared, c.panic, c.exited)
 	}
 }
@@ -157,7 +157,7 @@ func debugStack() []byte {
 // tests, which must leave no goroutine behind.
 func TestMain(m *testing.M) {
 	if name := os.Getenv(crashEnv); name != "" {
-		crashes[name]()
+		program(name)
 		os.Exit(0)
 	}
 	before := runtime.NumGoroutine()
