@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	_ "modernc.org/sqlite"
+)
+
+const (
+	rows  = 8_000 // no index: a query reads them all, which takes about a millisecond
+	conns = 4     // of the pool; the callers queue for them
+)
+
+// A key names a sum: everything the query depends on, and nothing else.
+type key struct {
+	shop  string
+	month time.Month
+}
+
+type sum struct {
+	orders, cents int64
+}
+
+// An order is a row. The n-th is computed, so that the sum of a key can be had without the database.
+func order(n int) (k key, cents int64) {
+	shops := [...]string{"Antwerp", "Bergen", "Cádiz"}
+	return key{shops[n%len(shops)], time.Month(1 + n/len(shops)%12)}, int64(100 + n*7919%9973)
+}
+
+// truth is what the database should answer for k.
+func truth(k key) (s sum) {
+	for n := range rows {
+		if of, cents := order(n); of == k {
+			s.orders++
+			s.cents += cents
+		}
+	}
+	return s
+}
+
+// A store is a database of orders that counts the queries it executes.
+type store struct {
+	db      *sql.DB
+	dir     string
+	queries atomic.Int64
+}
+
+func newStore(ctx context.Context) (s *store, err error) {
+	dir, err := os.MkdirTemp("", "stampede-")
+	if err != nil {
+		return nil, err
+	}
+	s = &store{dir: dir}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.db, err = sql.Open("sqlite", filepath.Join(dir, "orders.db")); err != nil {
+		return nil, err
+	}
+	s.db.SetMaxOpenConns(conns)
+	s.db.SetMaxIdleConns(conns)
+	return s, s.fill(ctx)
+}
+
+func (s *store) fill(ctx context.Context) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, `CREATE TABLE orders (shop TEXT, month INTEGER, cents INTEGER)`); err != nil {
+		return err
+	}
+	insert, err := tx.PrepareContext(ctx, `INSERT INTO orders VALUES (?, ?, ?)`)
+	if err != nil {
+		return err
+	}
+	for n := range rows {
+		k, cents := order(n)
+		if _, err := insert.ExecContext(ctx, k.shop, int(k.month), cents); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
+func (s *store) close() error {
+	var err error
+	if s.db != nil {
+		err = s.db.Close()
+	}
+	return errors.Join(err, os.RemoveAll(s.dir))
+}
+
+// An answer is a sum, and when the database was at work on it.
+type answer struct {
+	sum
+	began, ended time.Time
+}
+
+// query asks the database. It waits for a connection first, and does not count that as work.
+func (s *store) query(ctx context.Context, k key) (a answer, err error) {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return a, err
+	}
+	defer conn.Close()
+
+	s.queries.Add(1)
+	a.began = time.Now()
+	err = conn.QueryRowContext(ctx, `SELECT count(*), sum(cents) FROM orders WHERE shop = ? AND month = ?`,
+		k.shop, int(k.month)).Scan(&a.orders, &a.cents)
+	a.ended = time.Now()
+	return a, err
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"example.com/singleflight"
+	"golang.org/x/sync/errgroup"
+)
+
+// A cache keeps the answers. It starts cold.
+type cache struct {
+	mu sync.RWMutex
+	m  map[key]answer
+}
+
+func (c *cache) get(k key) (answer, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	a, ok := c.m[k]
+	return a, ok
+}
+
+func (c *cache) put(k key, a answer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.m == nil {
+		c.m = make(map[key]answer)
+	}
+	c.m[k] = a
+}
+
+// A load finds the answer that the cache did not have.
+type load func(context.Context, key) (answer, error)
+
+// without is what most programs do on a miss: query, and store.
+func without(c *cache, query load) load {
+	return func(ctx context.Context, k key) (answer, error) {
+		a, err := query(ctx, k)
+		if err == nil {
+			c.put(k, a)
+		}
+		return a, err
+	}
+}
+
+// with is the same, once for all who ask meanwhile.
+func with(c *cache, query load) load {
+	var g singleflight.Group[key, answer]
+	fill := without(c, query)
+	return func(ctx context.Context, k key) (answer, error) {
+		a, err, _ := g.Do(k, func() (answer, error) {
+			// A caller may have missed the cache before a flight and call Do
+			// after it. It starts a flight of its own, and would query again.
+			if a, ok := c.get(k); ok {
+				return a, nil
+			}
+			return fill(ctx, k)
+		})
+		return a, err
+	}
+}
+
+// A caller is what one of them went through, in time since the first was due.
+type caller struct {
+	arrived, answered time.Duration
+	began, ended      time.Duration // of the query that gave the answer
+}
+
+// A stampede is many callers for one key.
+type stampede struct {
+	callers int
+	window  time.Duration // from the first arrival to the last
+	key     key
+	want    sum
+}
+
+// run lets them loose, each of them having looked into the cache in vain, and
+// returns what they went through, in the order of their answers.
+func (s stampede) run(ctx context.Context, c *cache, load load) ([]caller, error) {
+	g, ctx := errgroup.WithContext(ctx)
+	callers := make([]caller, s.callers)
+	var missed sync.WaitGroup
+	missed.Add(s.callers)
+	var open time.Time
+	gate := make(chan struct{})
+	for i := range callers {
+		g.Go(func() error {
+			_, hit := c.get(s.key)
+			missed.Done()
+			<-gate
+			if hit {
+				return errors.New("the cache was not cold")
+			}
+
+			// A caller arrives when it is due. That a core may be free for it
+			// only later is part of its wait.
+			due := s.due(i)
+			if err := sleep(ctx, time.Until(open.Add(due))); err != nil {
+				return err
+			}
+			a, err := load(ctx, s.key)
+			if err != nil {
+				return err
+			}
+			answered := time.Since(open)
+			if a.sum != s.want {
+				return fmt.Errorf("caller %d got %+v for %+v, want %+v", i, a.sum, s.key, s.want)
+			}
+			callers[i] = caller{due, answered, a.began.Sub(open), a.ended.Sub(open)}
+			return nil
+		})
+	}
+	missed.Wait()
+	open = time.Now()
+	close(gate)
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(callers, func(a, b caller) int { return cmp.Compare(a.answered, b.answered) })
+	return callers, nil
+}
+
+// due spreads the callers evenly over the window.
+func (s stampede) due(i int) time.Duration {
+	return time.Duration(float64(s.window) * float64(i) / float64(max(1, s.callers-1)))
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// A half is one of the two ways to answer everybody, as measured.
+type half struct {
+	Queries int64         `json:"queries"`
+	Wall    time.Duration `json:"wall_ns"` // until the last caller had its answer
+	Slowest time.Duration `json:"slowest_ns"`
+	Median  time.Duration `json:"median_ns"`
+
+	callers []caller
+}
+
+func measure(callers []caller, queries int64) half {
+	waits := make([]time.Duration, len(callers))
+	for i, c := range callers {
+		waits[i] = c.answered - c.arrived
+	}
+	slices.Sort(waits)
+	last := len(callers) - 1
+	return half{queries, callers[last].answered, waits[last], waits[last/2], callers}
+}

@@ -1,0 +1,179 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+package singleflight_test
+
+import (
+	"context"
+	"flag"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"example.com/singleflight"
+)
+
+var stressTime = flag.Duration("stress", time.Second, "how long each stress test runs")
+
+// A stressed value knows for which key it was loaded, and when the first
+// caller had it.
+type stressed struct {
+	key int
+	had atomic.Int64 // on the clock of the test, 0 before
+}
+
+// A stress is a real-time run of 16 goroutines over a few keys.
+type stress struct {
+	g       group[int, *stressed]
+	ctx     context.Context
+	clock   atomic.Int64
+	running [3]atomic.Int64 // executions by key
+	overlap bool            // whether two may run at once: after Forget or abandonment
+	fails   bool            // whether fn panics, exits and fails now and then
+}
+
+func (s *stress) load(t *testing.T, key int) (*stressed, error) {
+	if n := s.running[key].Add(1); n > 1 && !s.overlap {
+		t.Errorf("%d executions for key %d at once", n, key)
+	}
+	defer s.running[key].Add(-1)
+	switch rand.IntN(8) {
+	case 0, 1, 2:
+		runtime.Gosched()
+	case 3:
+		time.Sleep(time.Duration(rand.IntN(50)) * time.Microsecond)
+	case 4:
+		if s.fails {
+			panic(key)
+		}
+	case 5:
+		if s.fails {
+			runtime.Goexit()
+		}
+	case 6:
+		if s.fails {
+			return &stressed{key: key}, errBroken
+		}
+	}
+	return &stressed{key: key}, nil
+}
+
+// call makes one call and checks what it got.
+func (s *stress) call(t *testing.T, key int, call func() (*stressed, error)) {
+	began := s.clock.Add(1)
+	v, err := call()
+	if v == nil {
+		return // it left
+	}
+	if err != nil && err != errBroken {
+		t.Errorf("call for key %d: %v", key, err)
+	}
+	if v.key != key {
+		t.Errorf("call for key %d got the value of key %d", key, v.key)
+	}
+	v.had.CompareAndSwap(0, s.clock.Add(1))
+	if had := v.had.Load(); had < began {
+		t.Errorf("a call that began at %d got a result that somebody had at %d", began, had)
+	}
+}
+
+// visit is call by a random one of the methods, which may panic or exit.
+func (s *stress) visit(t *testing.T, methods int) {
+	key := rand.IntN(len(s.running))
+	load := func() (*stressed, error) { return s.load(t, key) }
+	s.call(t, key, func() (v *stressed, err error) {
+		switch rand.IntN(methods) {
+		case 0:
+			v, err, _ = s.g.Do(key, load)
+		case 1:
+			v, err, _ = s.g.DoContext(context.Background(), key, withCtx(load))
+		case 2:
+			v, err, _ = s.g.DoContext(s.ctx, key, withCtx(load))
+		case 3:
+			r := <-s.g.DoChan(key, load)
+			v, err = r.Val, r.Err
+		case 4:
+			ctx, cancel := context.WithCancel(s.ctx)
+			defer cancel()
+			time.AfterFunc(time.Duration(rand.IntN(50))*time.Microsecond, cancel)
+			v, err, _ = s.g.DoContext(ctx, key, func(ctx context.Context) (*stressed, error) {
+				if rand.IntN(4) == 0 { // heeds its context, and outlasts most callers
+					select {
+					case <-ctx.Done():
+					case <-time.After(time.Millisecond):
+					}
+				}
+				return load()
+			})
+			if err == context.Canceled && ctx.Err() == nil {
+				t.Error("a live caller got another's cancellation")
+			}
+		case 5:
+			s.g.Forget(key)
+			s.g.ForgetUnshared(rand.IntN(len(s.running)))
+		}
+		return v, err
+	})
+}
+
+func (s *stress) run(t *testing.T, methods int) {
+	d := *stressTime
+	if testing.Short() {
+		d /= 10
+	}
+	before := runtime.NumGoroutine()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	s.ctx = context.WithValue(t.Context(), ctxKey{}, "stress") // never done while the test runs
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				var once sync.WaitGroup
+				once.Go(func() { // of its own, for Goexit
+					defer func() {
+						if p := recover(); p != nil {
+							if _, ok := p.(*singleflight.PanicError); !ok || !s.fails {
+								t.Errorf("panic: %v", p)
+							}
+						}
+					}()
+					for range 20 {
+						s.visit(t, methods)
+					}
+				})
+				once.Wait()
+			}
+		})
+	}
+	wg.Wait()
+	waitIdle(t, s.g)
+	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
+		runtime.Gosched()
+	}
+	if n := runtime.NumGoroutine(); n > before {
+		t.Errorf("%d goroutines afterwards, %d before", n, before)
+	}
+	if stats := s.g.Stats(); stats.Executions == 0 || stats.Joined == 0 {
+		t.Errorf("Stats() = %+v: nothing was shared", stats)
+	}
+}
+
+// Callers who stay, and no Forget: two executions of a key never overlap.
+func TestStressCalm(t *testing.T) {
+	both(t, func(t *testing.T, g group[int, *stressed]) { (&stress{g: g}).run(t, 4) })
+}
+
+// Callers who leave, and Forget.
+func TestStressWild(t *testing.T) {
+	both(t, func(t *testing.T, g group[int, *stressed]) { (&stress{g: g, overlap: true}).run(t, 6) })
+}
+
+// fn fails in every way it can while callers can be told.
+func TestStressFailing(t *testing.T) {
+	both(t, func(t *testing.T, g group[int, *stressed]) { (&stress{g: g, fails: true}).run(t, 3) })
+}
