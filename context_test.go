@@ -73,10 +73,10 @@ func TestCallerLeavesWhenItsContextIsDone(t *testing.T) {
 				if firstLeaves {
 					stayer, leaver = b, a
 				}
-				time.Sleep(time.Second - 1)
+				time.Sleep(time.Second - time.Nanosecond)
 				synctest.Wait()
 				leaver.waiting(t, "DoContext before its deadline")
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				leaver.want(t, "DoContext at its deadline", 0, context.DeadlineExceeded, false)
 				stayer.waiting(t, "DoContext with time left")

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -48,87 +49,62 @@ const (
 	kinds
 )
 
-func (m *model) joinable(key int) *modelFlight {
-	for i := range m.flights {
-		if f := &m.flights[i]; f.key == key && f.joinable {
-			return f
-		}
-	}
-	return nil
+// joinable returns the index of the flight that a call for key joins, or -1.
+func (m *model) joinable(key int) int {
+	return slices.IndexFunc(m.flights, func(f modelFlight) bool { return f.key == key && f.joinable })
 }
 
 func (m *model) call(k kind, key int) (starts bool) {
-	f := m.joinable(key)
-	if starts = f == nil; starts {
+	i := m.joinable(key)
+	if starts = i < 0; starts {
+		i = len(m.flights)
 		m.flights = append(m.flights, modelFlight{key: key, joinable: true, running: true})
-		f = &m.flights[len(m.flights)-1]
 		m.stats.Executions++
 		m.stats.Running++
 		m.stats.InFlight++
 	} else {
 		m.stats.Joined++
 	}
-	f.waiting++
-	f.channels = f.channels || k == doChan
-	for i := range m.flights {
-		if &m.flights[i] == f {
-			m.callers = append(m.callers, modelCaller{kind: k, flight: i, state: "waits"})
-		}
-	}
+	m.flights[i].waiting++
+	m.flights[i].channels = m.flights[i].channels || k == doChan
+	m.callers = append(m.callers, modelCaller{kind: k, flight: i, state: "waits"})
 	return starts
 }
 
-func (m *model) free(f *modelFlight) {
-	if f.joinable {
-		f.joinable = false
+func (m *model) forget(i int) {
+	if i >= 0 && m.flights[i].joinable {
+		m.flights[i].joinable = false
 		m.stats.InFlight--
 	}
 }
 
+func (m *model) unshared(i int) bool { return i < 0 || m.flights[i].waiting == 1 }
+
 // end ends flight i in one of the ways of a modelCaller's state.
 func (m *model) end(i int, how string) {
-	f := &m.flights[i]
-	m.free(f)
-	f.running, f.cancelled = false, true
+	m.forget(i)
+	m.flights[i].running, m.flights[i].cancelled = false, true
 	m.stats.Running--
 	for j := range m.callers {
 		if c := &m.callers[j]; c.flight == i && c.state == "waits" {
-			c.state, c.shared = how, f.waiting > 1
+			c.state, c.shared = how, m.flights[i].waiting > 1
 		}
 	}
 }
 
 func (m *model) leave(j int) {
-	c := &m.callers[j]
-	f := &m.flights[c.flight]
-	c.state = "left"
+	m.callers[j].state = "left"
 	m.stats.Left++
-	if f.waiting--; f.waiting == 0 {
-		f.cancelled = true
-		m.free(f)
+	i := m.callers[j].flight
+	if m.flights[i].waiting--; m.flights[i].waiting == 0 {
+		m.flights[i].cancelled = true
+		m.forget(i)
 	}
-}
-
-func (m *model) forget(key int) {
-	if f := m.joinable(key); f != nil {
-		m.free(f)
-	}
-}
-
-func (m *model) forgetUnshared(key int) bool {
-	f := m.joinable(key)
-	if f != nil && f.waiting == 1 {
-		m.free(f)
-	}
-	return f == nil || f.waiting == 1
 }
 
 // crashes reports whether a panic in flight i would end the process. Programs
 // skip it: the matrix in panic_test.go has these.
-func (m *model) crashes(i int) bool {
-	f := m.flights[i]
-	return f.channels || f.waiting == 0
-}
+func (m *model) crashes(i int) bool { return m.flights[i].channels || m.flights[i].waiting == 0 }
 
 // A world is the real thing beside the model.
 type world struct {
@@ -205,13 +181,17 @@ func (w *world) step(t *testing.T, b byte) string {
 		}
 		return fmt.Sprintf("cancel call %d", j)
 	case op == 10:
-		w.forget(key)
+		w.forget(w.joinable(key))
 		w.g.Forget(key)
 		return fmt.Sprintf("Forget(%d)", key)
 	case op == 11:
-		want := w.forgetUnshared(key)
+		i := w.joinable(key)
+		want := w.unshared(i)
 		if got := w.g.ForgetUnshared(key); got != want {
 			t.Errorf("ForgetUnshared(%d) = %v, want %v", key, got, want)
+		}
+		if want {
+			w.forget(i)
 		}
 		return fmt.Sprintf("ForgetUnshared(%d)", key)
 	}

@@ -6,9 +6,11 @@ package singleflight
 
 import "sync"
 
-// A Group suppresses duplicate calls: at any time at most one function
-// runs for a key, and everyone who asks for that key meanwhile gets its
-// result.
+// A Group suppresses duplicate calls: while a function runs for a key, no
+// other is started for it, and everyone who asks for that key gets its
+// result. There are two exceptions: after [Group.Forget], and after all
+// callers of [Group.DoContext] have left, the next call does not wait for the
+// function that still runs.
 //
 // The zero value is ready to use. A Group is safe for concurrent use, and
 // must not be copied after first use.
@@ -104,8 +106,8 @@ func (g *Group[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared bo
 // that must not be. If fn calls [runtime.Goexit], the channel receives
 // [ErrGoexit].
 //
-// A V of 64 KiB or more cannot be the element of a channel, and a program
-// with such a Group does not compile: use a pointer.
+// A [Result] of 64 KiB or more cannot be the element of a channel, and a
+// program with a Group of such a V does not compile: use a pointer.
 func (g *Group[K, V]) DoChan(key K, fn func() (V, error)) <-chan Result[V] {
 	self := reflexive(key)
 	ch := make(chan Result[V], 1)
@@ -132,8 +134,8 @@ func (g *Group[K, V]) DoChan(key K, fn func() (V, error)) <-chan Result[V] {
 //
 // Forget does not cancel the flight that is up: its callers still get its
 // result, but nobody joins them, and its end does not touch the flight that
-// took its place. Call Forget after a write, so that no later reader gets
-// what was loaded before it.
+// took its place. Call Forget after a write, so that no later call joins a
+// load that may have read before it.
 func (g *Group[K, V]) Forget(key K) {
 	if !reflexive(key) {
 		return

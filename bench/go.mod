@@ -1,0 +1,10 @@
+module example.com/singleflight/bench
+
+go 1.26.0
+
+replace example.com/singleflight => ..
+
+require (
+	example.com/singleflight v0.0.0
+	resenje.org/singleflight v0.4.3
+)
