@@ -869,9 +869,12 @@ func TestLoopThatOutstaysTheCallersOutside(t *testing.T) {
 
 func TestNilContextPanics(t *testing.T) {
 	both(t, func(t *testing.T, g group[string, int]) {
-		mustPanic(t, "DoContext(nil)", func() {
+		v := mustPanic(t, "DoContext(nil)", func() {
 			g.DoContext(nil, "k", withCtx(value(1))) //lint:ignore SA1012 that is what is tested
 		})
+		if v != "singleflight: nil Context" {
+			t.Errorf("DoContext(nil) panicked with %v, want a word about the context", v)
+		}
 		wantStats(t, g, singleflight.Stats{})
 		g.Do("k", value(1))
 		idle(t, g)
