@@ -749,7 +749,7 @@ func TestCallerOutsideKeepsACircleAlive(t *testing.T) {
 			if _, err, _ := g.DoContext(patience, "A", nil); err != context.DeadlineExceeded {
 				return 0, fmt.Errorf("the call within fn: %w", err)
 			}
-			return 42, nil
+			return 42, ctx.Err() // the circle is gone, and somebody outside still waits
 		}
 		a := startContext(short, g, "A", load)
 		synctest.Wait()

@@ -252,16 +252,18 @@ func program(name string) {
 			g = new(singleflight.ShardedGroup[string, int])
 		}
 		i := slices.IndexFunc(endings, func(e ending) bool { return e.name == part[2] })
-		crashMatrix(g, endings[i], strings.Split(part[3], ","))
+		ctx, cancel := context.WithCancel(context.Background())
+		crashMatrix(ctx, cancel, g, endings[i], strings.Split(part[3], ","))
 	case "panicnil":
 		panicNil()
+	case "slow":
+		slowCrash()
 	default:
 		panic("no such program: " + name)
 	}
 }
 
-func crashMatrix(g group[string, int], e ending, c cast) {
-	ctx, cancel := context.WithCancel(context.Background())
+func crashMatrix(ctx context.Context, cancel context.CancelFunc, g group[string, int], e ending, c cast) {
 	release := make(chan struct{})
 	calls := uint64(0)
 	callers := c.play(ctx, g, func() (int, error) { <-release; return e.fn() }, func() {
@@ -302,6 +304,29 @@ func TestNobodyIsWokenBeforeACrash(t *testing.T) {
 			return
 		}
 	}
+}
+
+// Nor while the crash is under way, which takes as long as the value takes to
+// print: not even a caller whose context is done by then, and who finds when
+// it wants to leave that the flight has ended.
+func TestNobodyIsWokenDuringACrash(t *testing.T) {
+	if status, output := run(t, "slow"); status != 2 || !strings.Contains(output, "slow to print") {
+		t.Errorf("exit status %d, want 2; output:\n%s", status, output)
+	}
+}
+
+type slowToPrint struct{ cancel context.CancelFunc }
+
+func (s slowToPrint) Error() string {
+	s.cancel()
+	time.Sleep(200 * time.Millisecond) // for callers to get away with it
+	return "slow to print"
+}
+
+func slowCrash() {
+	ctx, cancel := context.WithCancel(context.Background())
+	e := ending{fn: explodes(slowToPrint{cancel})}
+	crashMatrix(ctx, cancel, new(singleflight.Group[string, int]), e, cast{"Do", "DoChan", "DoContext", "Background"})
 }
 
 // panic(nil) is a panic under GODEBUG=panicnil=1 too, where recover returns
