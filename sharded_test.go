@@ -54,7 +54,7 @@ func TestShardsFollowGOMAXPROCSAtFirstUse(t *testing.T) {
 		again := heap()
 		runtime.KeepAlive(groups)
 		each := (after - before) / int64(len(groups))
-		if low, high := test.shards*128, test.shards*256; each < low || each >= high || again-after > 1<<10 {
+		if low, high := test.shards*128, test.shards*256; each < low || each >= high || again-after > (after-before)/4 {
 			t.Errorf("GOMAXPROCS %d: a ShardedGroup takes %d bytes, want %d to %d for %d shards", test.procs, each, low, high, test.shards)
 		}
 	}
