@@ -137,14 +137,11 @@ func (g *Group[K, V]) DoChan(key K, fn func() (V, error)) <-chan Result[V] {
 // took its place. Call Forget after a write, so that no later call joins a
 // load that may have read before it.
 func (g *Group[K, V]) Forget(key K) {
-	if !reflexive(key) {
-		return
-	}
 	g.mu.Lock()
+	defer g.mu.Unlock() // even if key cannot be hashed
 	if c := g.m[key]; c != nil {
 		g.unlistLocked(c, key)
 	}
-	g.mu.Unlock()
 }
 
 // ForgetUnshared is [Group.Forget] for a flight that has exactly one caller.
@@ -152,11 +149,8 @@ func (g *Group[K, V]) Forget(key K) {
 // true if the flight was forgotten or none was up, false if it goes on to be
 // shared.
 func (g *Group[K, V]) ForgetUnshared(key K) bool {
-	if !reflexive(key) {
-		return true
-	}
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.mu.Unlock() // even if key cannot be hashed
 	c := g.m[key]
 	if c == nil {
 		return true
