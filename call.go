@@ -15,10 +15,10 @@ import (
 // Until the flight has ended, all but out is guarded by Group.mu. What is
 // still read afterwards no longer changes.
 type call[V any] struct {
-	callers int  // who started or joined, and have not left
-	loops   int  // those of them that do not keep the flight alive; see [flight]
-	listed  bool // Group.m has this record under its key
-	ended   bool // out is final, and nobody can leave any more
+	callers int32 // who started or joined, and have not left
+	loops   int32 // those of them that do not keep the flight alive; see [flight]
+	listed  bool  // Group.m has this record under its key
+	ended   bool  // out is final, and nobody can leave any more
 
 	// Where to tell the callers that out is final: done is closed for those
 	// who wait in Do and DoContext, and the channels are DoChan's. While
@@ -95,11 +95,14 @@ func (g *Group[K, V]) unlistLocked(c *call[V], key K) {
 
 // fly runs fn and ends c's flight, however fn ends. It does not return if fn
 // called runtime.Goexit.
+//
+// Tempting: end the flight in the deferred call, whatever happened. That is
+// one frame more below what end calls, and makes a new goroutine's stack grow.
 func (g *Group[K, V]) fly(c *call[V], key K, fn func() (V, error), out *outcome[V]) {
 	back := false
 	defer func() {
 		if !back {
-			inline := c.cancel == nil
+			inline := c.cancel == nil // asked before the record is let go
 			g.end(c, key, out)
 			if inline && out.how == panicked {
 				panic(out.panic) // by a deferred call, on the way out

@@ -6,7 +6,6 @@ package singleflight
 
 import (
 	"context"
-	"slices"
 	"sync"
 )
 
@@ -21,7 +20,7 @@ import (
 //  3. The call that starts the flight runs fn on a new goroutine. The context
 //     that fn gets carries the values of that call's ctx, but neither its
 //     deadline nor its cancellation. It is cancelled when the last caller has
-//     left, never earlier, and in any case when fn has returned.
+//     left, never earlier, and in any case once fn has returned.
 //  4. A caller of Do or DoChan never leaves, and neither does one whose ctx
 //     can never be done ([context.Background]). They keep the flight alive,
 //     whoever started it. Where a ctx that can never be done starts the
@@ -30,15 +29,16 @@ import (
 //     from that instant: nobody joins a cancelled flight. The next call
 //     starts its own at once, while the abandoned fn may still be unwinding.
 //  6. A forgotten flight is abandoned like any other, when its callers leave.
-//  7. A call under fn's own context that makes a flight wait for itself,
-//     directly or through other flights, joins it but does not keep it alive:
-//     when the callers outside have left, everything unwinds.
+//  7. A call under fn's own context that would have a flight wait for itself,
+//     directly or through other flights, joins but does not keep alive the
+//     flight that it joins: when the callers outside have left, everything
+//     unwinds. Whether it is such a call is decided when it joins.
 //
 // Shared counts the callers who stayed. A panic in fn, and a call of
 // [runtime.Goexit], reach each of them on its own goroutine, as in Do, so
 // that a server's recover around one request works for all.
 //
-// A nil ctx panics.
+// DoContext panics if ctx is nil.
 //
 // # What to watch for
 //
@@ -69,9 +69,9 @@ import (
 // ends the program as in any go statement. Where it must not, recover inside
 // fn and return an error.
 //
-// Abandonment has no bound. A fn that is deaf to its context, and clients
-// that give up and try again, make one more execution with each try. Heed
-// the context, or take a semaphore inside fn, or call Do.
+// Abandonment has no bound. If fn ignores its context, and clients give up
+// and try again, every try adds an execution. Heed the context, or take a
+// semaphore inside fn, or call Do.
 func (g *Group[K, V]) DoContext(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
 	if ctx == nil {
 		panic("singleflight: nil Context")
@@ -128,6 +128,8 @@ func (g *Group[K, V]) DoContext(ctx context.Context, key K, fn func(context.Cont
 	return c.out.deliver()
 }
 
+// flyContext has parameters for what a closure in DoContext would capture by
+// reference, and so allocate on every call.
 func (g *Group[K, V]) flyContext(c *call[V], key K, ctx context.Context, fn func(context.Context) (V, error)) {
 	var out outcome[V]
 	g.fly(c, key, func() (V, error) { return fn(ctx) }, &out)
@@ -171,12 +173,18 @@ func (g *Group[K, V]) leave(c *call[V], key K, loop bool) bool {
 type flight struct {
 	context.Context                 // never done
 	values          context.Context // the first caller's
-	waits           []*flight       // guarded by nesting
+
+	// Guarded by nesting.
+	waits map[*flight]int // for which flights, in how many calls
+	seen  uint64          // the last search that came by
 }
 
 // nesting guards the waits of all flights, across Groups. It is taken for
 // calls within fn only, after Group.mu where that is held too.
-var nesting sync.Mutex
+var nesting struct {
+	sync.Mutex
+	search uint64 // the number of the latest
+}
 
 type flightKey struct{}
 
@@ -198,22 +206,36 @@ func (f *flight) Value(key any) any {
 func (f *flight) waitFor(other *flight) bool {
 	nesting.Lock()
 	defer nesting.Unlock()
-	if other.awaits(f) {
+	nesting.search++
+	if other.reaches(f) {
 		return false
 	}
-	f.waits = append(f.waits, other)
+	if f.waits == nil {
+		f.waits = make(map[*flight]int)
+	}
+	f.waits[other]++
 	return true
 }
 
 func (f *flight) stopWaitingFor(other *flight) {
 	nesting.Lock()
 	defer nesting.Unlock()
-	i := slices.Index(f.waits, other)
-	f.waits = slices.Delete(f.waits, i, i+1)
+	if f.waits[other]--; f.waits[other] == 0 {
+		delete(f.waits, other)
+	}
 }
 
-// awaits reports whether f is other, or waits for it directly or through
-// other flights. nesting is held.
-func (f *flight) awaits(other *flight) bool {
-	return f == other || slices.ContainsFunc(f.waits, func(next *flight) bool { return next.awaits(other) })
+// reaches reports whether f is other, or waits for it directly or through
+// flights that this search has not seen yet. nesting is held.
+func (f *flight) reaches(other *flight) bool {
+	if f == other {
+		return true
+	}
+	f.seen = nesting.search
+	for next := range f.waits {
+		if next.seen != nesting.search && next.reaches(other) {
+			return true
+		}
+	}
+	return false
 }

@@ -270,7 +270,7 @@ func TestFnContextIsCancelledWhenFnHasReturned(t *testing.T) {
 			t.Errorf("a context derived from it: %v, want %v", child.Err(), context.Canceled)
 		}
 
-		// By the time a Do joiner or a channel has it, too.
+		// By the time that joiners have it, too.
 		release := make(chan struct{})
 		startContext(t.Context(), g, "k", func(ctx context.Context) (context.Context, error) { <-release; return ctx, nil })
 		synctest.Wait()
@@ -285,13 +285,42 @@ func TestFnContextIsCancelledWhenFnHasReturned(t *testing.T) {
 			}
 		}
 	})
+	// With many to be woken, the first are awake long before the last.
+	both(t, func(t *testing.T, g group[string, context.Context]) {
+		const joiners = 1000
+		for range 20 {
+			release := make(chan struct{})
+			go g.DoContext(t.Context(), "k", func(ctx context.Context) (context.Context, error) { <-release; return ctx, nil })
+			until(func() bool { return g.Stats().InFlight == 1 })
+			joined := g.Stats().Joined
+			var early atomic.Int64
+			var wg sync.WaitGroup
+			for range joiners {
+				wg.Go(func() {
+					if ctx, _, _ := g.Do("k", nil); ctx.Err() == nil {
+						early.Add(1)
+					}
+				})
+			}
+			until(func() bool { return g.Stats().Joined == joined+joiners })
+			close(release)
+			wg.Wait()
+			if n := early.Load(); n > 0 {
+				t.Errorf("%d of %d callers had the result before fn's context was cancelled", n, joiners)
+			}
+		}
+	})
 }
 
-// countingContext counts what is registered with it.
+// A countingContext counts what is registered with it. It has a Done channel
+// of its own, so that package context cannot look through it.
 type countingContext struct {
 	context.Context
+	done       chan struct{}
 	registered atomic.Int64
 }
+
+func (c *countingContext) Done() <-chan struct{} { return c.done }
 
 func (c *countingContext) AfterFunc(f func()) (stop func() bool) {
 	c.registered.Add(1)
@@ -302,7 +331,12 @@ func (c *countingContext) AfterFunc(f func()) (stop func() bool) {
 // nobody ever cancels.
 func TestNothingIsRegisteredWithTheCallersContext(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
-		ctx := &countingContext{Context: t.Context()}
+		ctx := &countingContext{Context: t.Context(), done: make(chan struct{})}
+		_, stop := context.WithCancel(ctx)
+		if ctx.registered.Swap(0) != 1 {
+			t.Fatal("the test does not count")
+		}
+		stop()
 		for range 100 {
 			g.DoContext(ctx, "k", func(ctx context.Context) (int, error) {
 				child, cancel := context.WithTimeout(ctx, time.Hour)
@@ -665,6 +699,16 @@ func heap() int64 {
 
 // Nesting.
 
+// wantCancelled checks that the call has ended with context.Canceled: its
+// own, or what fn made of its context's. Where a circle unwinds either may be
+// first.
+func (c *caller[V]) wantCancelled(t *testing.T, name string) {
+	t.Helper()
+	if !c.over.Load() || c.err != context.Canceled {
+		t.Errorf("%s: over %v, %v, %v, want %v", name, c.over.Load(), c.v, c.err, context.Canceled)
+	}
+}
+
 // A calls A: it waits for itself, until the callers outside have gone.
 func TestFlightThatWaitsForItselfUnwinds(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
@@ -726,13 +770,158 @@ func TestFlightsThatWaitForEachOtherUnwind(t *testing.T) {
 					a.waiting(t, "DoContext(A)")
 					cancel()
 					synctest.Wait()
-					a.want(t, "DoContext(A)", 0, context.Canceled, false)
+					a.wantCancelled(t, "DoContext(A)")
 					idle(t, g)
 					idle(t, g2)
 				})
 			})
 		}
 	}
+}
+
+// A waits for B, B for C, and C for A.
+func TestLongerCircleUnwinds(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		next := map[string]string{"A": "B", "B": "C", "C": "A"}
+		start := make(map[string]chan struct{})
+		for key := range next {
+			start[key] = make(chan struct{})
+		}
+		var load func(key string) func(context.Context) (int, error)
+		load = func(key string) func(context.Context) (int, error) {
+			return func(ctx context.Context) (int, error) {
+				<-start[key]
+				v, err, _ := g.DoContext(ctx, next[key], load(next[key]))
+				return v, err
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var callers []*caller[int]
+		for key := range next {
+			callers = append(callers, startContext(ctx, g, key, load(key)))
+		}
+		synctest.Wait()
+		for key := range next { // any of them may close the circle
+			close(start[key])
+			synctest.Wait()
+		}
+		wantStats(t, g, singleflight.Stats{Executions: 3, Joined: 3, InFlight: 3, Running: 3})
+		cancel()
+		synctest.Wait()
+		for _, c := range callers {
+			c.wantCancelled(t, "DoContext")
+		}
+		idle(t, g)
+	})
+}
+
+// A call that closes a circle is a caller in all else: it receives the panic,
+// and it counts for shared.
+func TestLoopReceivesWhatOthersReceive(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		for _, end := range []func() (int, error){value(42), explodes("boom")} {
+			var inner *caller[int]
+			ctx, cancel := context.WithCancel(t.Context())
+			outer := startContext(ctx, g, "A", func(ctx context.Context) (int, error) {
+				inner = startContext(context.WithoutCancel(ctx), g, "A", nil)
+				time.Sleep(time.Second)
+				return end()
+			})
+			synctest.Wait()
+			cancel() // only the loop is left
+			synctest.Wait()
+			outer.want(t, "DoContext from outside", 0, context.Canceled, false)
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if inner.panic == nil {
+				inner.want(t, "DoContext within fn", 42, nil, false)
+			} else if p, ok := inner.panic.(*singleflight.PanicError); !ok || p.Value != "boom" {
+				t.Errorf("DoContext within fn: panic %v, want boom", inner.panic)
+			}
+
+			outer = startContext(t.Context(), g, "A", func(ctx context.Context) (int, error) {
+				inner = startContext(ctx, g, "A", nil)
+				time.Sleep(time.Second)
+				return 43, nil
+			})
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			outer.want(t, "DoContext from outside", 43, nil, true)
+			inner.want(t, "DoContext within fn", 43, nil, true)
+		}
+		idle(t, g)
+	})
+}
+
+// One fn may wait for a flight in two calls: when one gives up, the other
+// still counts.
+func TestTwoCallsWithinFnForOneFlight(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		goB := make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		loadB := func(ctx context.Context) (int, error) {
+			<-goB
+			v, err, _ := g.DoContext(ctx, "A", nil) // closes the circle
+			return v, err
+		}
+		a := startContext(ctx, g, "A", func(ctx context.Context) (int, error) {
+			hasty, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			startContext(hasty, g, "B", loadB)
+			synctest.Wait()
+			v, err, _ := g.DoContext(ctx, "B", nil)
+			return v, err
+		})
+		time.Sleep(2 * time.Second)
+		close(goB)
+		synctest.Wait()
+		wantStats(t, g, singleflight.Stats{Executions: 2, Joined: 2, Left: 1, InFlight: 2, Running: 2})
+		cancel()
+		synctest.Wait()
+		a.want(t, "DoContext(A)", 0, context.Canceled, false)
+		idle(t, g)
+	})
+}
+
+// Looking for circles takes no longer than there are flights, where paths are
+// many: two on each level that both wait for both below. On 40 levels a search
+// of every path would not end.
+func TestSearchVisitsAFlightOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[[2]int, int]) {
+		release := make(chan struct{})
+		var load func(level int) func(context.Context) (int, error)
+		load = func(level int) func(context.Context) (int, error) {
+			if level == 0 {
+				return deaf(release, 1)
+			}
+			return func(ctx context.Context) (sum int, err error) {
+				var below [2]*caller[int]
+				for i := range below {
+					below[i] = startContext(ctx, g, [2]int{level - 1, i}, load(level-1))
+				}
+				for _, c := range below {
+					for !c.over.Load() {
+						time.Sleep(time.Second)
+					}
+					sum += c.v
+				}
+				return sum % 1000, nil
+			}
+		}
+		top := startContext(t.Context(), g, [2]int{40, 0}, load(40))
+		time.Sleep(time.Minute)
+		late := startContext(t.Context(), g, [2]int{41, 0}, func(ctx context.Context) (int, error) {
+			v, err, _ := g.DoContext(ctx, [2]int{40, 0}, nil)
+			return v, err
+		})
+		time.Sleep(time.Minute)
+		wantStats(t, g, singleflight.Stats{Executions: 82, Joined: 79, InFlight: 82, Running: 82})
+		close(release)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		top.want(t, "DoContext at the top", 776, nil, true) // the end of 2^40
+		late.want(t, "DoContext above it", 776, nil, false)
+	})
 }
 
 // A circle holds the caller that closed it no longer than the others: one who

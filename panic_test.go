@@ -289,9 +289,12 @@ func crashMatrix(ctx context.Context, cancel context.CancelFunc, g group[string,
 	os.Exit(0)
 }
 
+// until waits in real time.
 func until(done func() bool) {
-	for !done() {
-		runtime.Gosched()
+	for deadline := time.Now().Add(time.Minute); !done(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			panic("waited for a minute")
+		}
 	}
 }
 

@@ -76,3 +76,28 @@ func TestShardedStatsAreTheSum(t *testing.T) {
 	close(release)
 	wg.Wait()
 }
+
+// Keys are spread over all shards: each keeps some records of a burst, and so
+// many more are kept than one Group would.
+func TestShardedGroupSpreadsKeys(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(16))
+	const keys = 3000
+	warmUp(2 * keys)
+	kept := func(g group[int, int]) int64 {
+		before := heap()
+		release := make(chan struct{})
+		var wg sync.WaitGroup
+		for key := range keys {
+			wg.Go(func() { g.Do(key, after(release, key)) })
+		}
+		until(func() bool { return g.Stats().Running == keys })
+		close(release)
+		wg.Wait()
+		defer runtime.KeepAlive(g)
+		return heap() - before
+	}
+	one, many := kept(new(singleflight.Group[int, int])), kept(new(singleflight.ShardedGroup[int, int]))
+	if many < 4*one || many < 200<<10 {
+		t.Errorf("64 shards keep %d bytes of %d records, one Group %d: the keys were not spread", many, keys, one)
+	}
+}

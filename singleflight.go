@@ -164,5 +164,14 @@ func (g *Group[K, V]) ForgetUnshared(key K) bool {
 
 // reflexive reports whether key equals itself. One that does not must stay
 // out of the map, where nobody would find it again, not even to delete it.
-// One that cannot be compared panics here, and not with the mutex held.
-func reflexive[K comparable](key K) bool { return key == key }
+// One that cannot be compared or hashed panics here, and not with the mutex
+// held.
+func reflexive[K comparable](key K) bool {
+	if key == key {
+		return true
+	}
+	// Tempting: leave it at that. A comparison ends at the first part that
+	// differs, and need not come to the part that panics.
+	_ = map[K]struct{}(nil)[key]
+	return false
+}

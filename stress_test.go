@@ -63,11 +63,14 @@ func (s *stress) load(t *testing.T, key int) (*stressed, error) {
 }
 
 // call makes one call and checks what it got.
-func (s *stress) call(t *testing.T, key int, call func() (*stressed, error)) {
+func (s *stress) call(t *testing.T, key int, mayLeave bool, call func() (*stressed, error)) {
 	began := s.clock.Add(1)
 	v, err := call()
 	if v == nil {
-		return // it left
+		if !mayLeave || err != context.Canceled {
+			t.Errorf("call for key %d: no value, %v", key, err)
+		}
+		return
 	}
 	if err != nil && err != errBroken {
 		t.Errorf("call for key %d: %v", key, err)
@@ -85,8 +88,14 @@ func (s *stress) call(t *testing.T, key int, call func() (*stressed, error)) {
 func (s *stress) visit(t *testing.T, methods int) {
 	key := rand.IntN(len(s.running))
 	load := func() (*stressed, error) { return s.load(t, key) }
-	s.call(t, key, func() (v *stressed, err error) {
-		switch rand.IntN(methods) {
+	method := rand.IntN(methods)
+	if method == 5 {
+		s.g.Forget(key)
+		s.g.ForgetUnshared(rand.IntN(len(s.running)))
+		return
+	}
+	s.call(t, key, method == 4, func() (v *stressed, err error) {
+		switch method {
 		case 0:
 			v, err, _ = s.g.Do(key, load)
 		case 1:
@@ -112,9 +121,6 @@ func (s *stress) visit(t *testing.T, methods int) {
 			if err == context.Canceled && ctx.Err() == nil {
 				t.Error("a live caller got another's cancellation")
 			}
-		case 5:
-			s.g.Forget(key)
-			s.g.ForgetUnshared(rand.IntN(len(s.running)))
 		}
 		return v, err
 	})
