@@ -2,8 +2,8 @@
 // Use of this source code is governed by a BSD-style
 // license that can be found in the LICENSE file.
 
-// Package singleflight lets one of many concurrent calls for the same thing
-// do the work, and hands its result to all.
+// Package singleflight suppresses duplicate concurrent calls: one of them does
+// the work, and all get its result.
 //
 // When a cache entry expires, every request for it goes to the database at
 // once. With a [Group] in between, one load runs and the others share it:
@@ -17,9 +17,9 @@
 //		return u, err
 //	}
 //
-// Nothing is kept: when the load is over the next call loads again. What is
-// to be remembered, fn puts into a cache, and what may have been put there
-// while the call was on its way, fn looks for again before it loads.
+// Nothing is kept: when the load is over, the next call loads again. To keep
+// a result, store it in a cache from within fn, and look there first, also
+// within fn: a flight that has just ended may have stored it.
 //
 // # Which method to call
 //
@@ -47,18 +47,17 @@
 //
 // # Sharing
 //
-// The same value goes to all callers of a flight, not a copy. Whoever wants
-// to modify it clones it first, if shared says that others have it; or nobody
-// modifies it.
+// All callers of a flight get the same value, not copies of it. Do not modify
+// it; if you must, and shared is true, modify a copy.
 //
 // # Failure
 //
 // An error goes to all callers of the flight and is not remembered. A panic
 // in fn becomes a panic in each caller's own goroutine, with a [*PanicError]
-// that holds the value and the stack of fn, and runtime.Goexit in fn ends
-// each caller's goroutine. Where a panic cannot reach somebody, a channel of
-// DoChan or callers of DoContext who have all left, it crashes the program,
-// with fn in the trace: no panic is lost.
+// that holds the value and the stack of fn, and [runtime.Goexit] in fn ends
+// each caller's goroutine. If a DoChan channel waits for the flight, or every
+// DoContext caller has left, a panic crashes the program instead, with fn in
+// the trace.
 //
 // # What belongs inside fn
 //
@@ -71,9 +70,9 @@
 // or call Forget after the write and, inside fn, store only if no write came
 // in between, as the example Write shows.
 //
-// A call of Do for the same key from within fn waits for itself and never
-// returns. DoContext under fn's context unwinds when the callers outside have
-// left.
+// A call of Do from within fn that waits for fn's own flight, directly or
+// through other flights, never returns. One of DoContext under fn's context
+// unwinds when the callers outside have left.
 //
 // # Testing
 //

@@ -32,7 +32,9 @@ func (p *PanicError) Error() string {
 }
 
 // Unwrap returns the value if it is an error, and nil otherwise, so that
-// errors.Is(p, http.ErrAbortHandler) sees through p.
+// errors.Is(p, http.ErrAbortHandler) sees through p. Package net/http itself
+// compares with ==: to abort a handler from within fn, recover in the handler
+// and panic again with Value.
 func (p *PanicError) Unwrap() error {
 	err, _ := p.Value.(error)
 	return err

@@ -8,9 +8,9 @@ import "sync"
 
 // A Group suppresses duplicate calls: while a function runs for a key, no
 // other is started for it, and everyone who asks for that key gets its
-// result. There are two exceptions: after [Group.Forget], and after all
-// callers of [Group.DoContext] have left, the next call does not wait for the
-// function that still runs.
+// result. Two things let the next call start at once beside a function that
+// still runs: [Group.Forget], and the leaving of the last caller of
+// [Group.DoContext].
 //
 // The zero value is ready to use. A Group is safe for concurrent use, and
 // must not be copied after first use.
@@ -30,9 +30,9 @@ import "sync"
 // interface holding one) is never shared. A key whose dynamic type cannot
 // be compared panics in the call that brings it, and nowhere else.
 //
-// A flight takes memory while it is up. What is kept afterwards does not
-// depend on how many there have been, and holds no key, value, error,
-// context or fn.
+// A flight takes memory while it is up. Afterwards a Group keeps no key,
+// value, error, context or fn, but at most 16 KiB of records to use again,
+// and a map with room for a thousand keys if there were so many at once.
 //
 // [the Go memory model]: https://go.dev/ref/mem
 type Group[K comparable, V any] struct {
@@ -70,10 +70,11 @@ type Result[V any] struct {
 //
 // If fn panics, every caller's Do panics with the same [*PanicError], and
 // the key is free again. If a DoChan channel waits for the flight too, there
-// is nobody on whose goroutine to panic for it, and the program crashes.
-// If fn calls [runtime.Goexit], every caller's goroutine exits.
+// is no goroutine to panic in on its behalf, so the program crashes. If fn
+// calls [runtime.Goexit], every caller's goroutine exits.
 //
-// A call of Do for the same key from within fn waits for itself, forever.
+// A call of Do from within fn that waits for fn's own flight, directly or
+// through other flights, never returns.
 func (g *Group[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared bool) {
 	self := reflexive(key)
 	g.mu.Lock()

@@ -6,9 +6,9 @@ package singleflight
 
 // Stats is a snapshot of what a Group has done and is doing.
 //
-// Executions + Joined is the number of calls, and Joined of them cost
-// nothing. A call that panicked for its key, or whose context was done when
-// it was made, is not counted.
+// Executions + Joined is the number of calls, and Joined of them ran no fn. A
+// call that panicked for its key or its nil context, or whose context was
+// done when it was made, is not counted.
 type Stats struct {
 	Executions uint64 // times that fn was started
 	Joined     uint64 // callers that joined a flight, rather than starting it
