@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
-	"runtime/metrics"
 	"runtime/pprof"
 	"slices"
 	"strconv"
@@ -198,17 +197,23 @@ func BenchmarkDoContext(b *testing.B) {
 	each(b, "", []impl{implContext, implXSyncSelect, implBackground, implGroup}, solo)
 }
 
-// waiting returns how many goroutines wait for something.
-func waiting() int {
-	s := []metrics.Sample{{Name: "/sched/goroutines/waiting:goroutines"}}
-	metrics.Read(s)
-	return int(s[0].Value.Uint64())
+// gather starts n callers and returns when they wait for the flight, which
+// must not end meanwhile: when the last has set out, and a moment later.
+func gather(wg *sync.WaitGroup, n int, call func(i int)) {
+	var out atomic.Int64
+	for i := range n {
+		wg.Go(func() {
+			out.Add(1)
+			call(i)
+		})
+	}
+	until(func() bool { return out.Load() == int64(n) })
+	time.Sleep(5 * time.Millisecond)
 }
 
 // fanIn has callers wait for one load and returns how long it took from the
 // load's end until the last of them had its result.
 func fanIn(i impl, callers int) time.Duration {
-	before := waiting()
 	var ended time.Time
 	release := make(chan struct{})
 	do := i.new(func() user {
@@ -219,10 +224,7 @@ func fanIn(i impl, callers int) time.Duration {
 		return alice
 	})
 	var wg sync.WaitGroup
-	for range callers {
-		wg.Go(func() { do("user:42") })
-	}
-	until(func() bool { return waiting()-before >= callers })
+	gather(&wg, callers, func(int) { do("user:42") })
 	close(release)
 	wg.Wait()
 	return time.Since(ended)
@@ -284,7 +286,6 @@ func BenchmarkLockWait(b *testing.B) {
 }
 
 func lockWaitBehind(i impl, waiters int) time.Duration {
-	before := waiting()
 	var hot atomic.Bool
 	release := make(chan struct{})
 	do := i.new(func() user {
@@ -295,10 +296,7 @@ func lockWaitBehind(i impl, waiters int) time.Duration {
 	})
 	hot.Store(true)
 	var wg, other sync.WaitGroup
-	for range waiters {
-		wg.Go(func() { do("user:42") })
-	}
-	until(func() bool { return waiting()-before >= waiters })
+	gather(&wg, waiters, func(int) { do("user:42") })
 
 	waited := lockWait()
 	var stop atomic.Bool
@@ -323,7 +321,6 @@ func BenchmarkInFlight(b *testing.B) {
 			b.Run(fmt.Sprintf("keys=%d/impl=%s", keys, i.name), func(b *testing.B) {
 				b.ReportAllocs()
 				others := keys - 1
-				before := waiting()
 				release := make(chan struct{})
 				var filling atomic.Bool
 				do := i.new(func() user {
@@ -334,10 +331,7 @@ func BenchmarkInFlight(b *testing.B) {
 				})
 				filling.Store(true)
 				var wg sync.WaitGroup
-				for n := range others {
-					wg.Go(func() { do(fmt.Sprintf("other:%d", n)) })
-				}
-				until(func() bool { return waiting()-before >= others })
+				gather(&wg, others, func(i int) { do(fmt.Sprintf("other:%d", i)) })
 				filling.Store(false)
 
 				mine := makeKeys(0, 1024) // in turn, so that no one place of the map is hot

@@ -16,8 +16,16 @@ import (
 // independent Groups, so that calls for different keys seldom meet at one
 // mutex. It promises per key what Group promises, and has the same methods.
 //
-// The zero value is ready to use. A ShardedGroup must not be copied after
-// first use. The number of shards is fixed at first use, from GOMAXPROCS.
+// It pays where many cores make calls whose fn takes a microsecond or two and
+// no more, since a Group's mutex is held for most of the tenth of a microsecond
+// that a call costs by itself. Each call costs a hash of the key more, about
+// 15 percent of an uncontended Do. For loads that take longer than that, which
+// is to say for nearly all, a plain Group is better: it is as fast, it is
+// smaller, and its Stats are of one instant.
+//
+// The zero value is ready to use. A ShardedGroup is safe for concurrent use,
+// and must not be copied after first use. The number of shards, a power of
+// two, is fixed at first use, from GOMAXPROCS.
 type ShardedGroup[K comparable, V any] struct {
 	once   sync.Once
 	seed   maphash.Seed
