@@ -111,19 +111,21 @@ func (g *Group[K, V]) DoContext(ctx context.Context, key K, fn func(context.Cont
 		go g.flyContext(c, key, fctx, fn)
 	}
 
-	left := false
+	leaving := false
 	select {
 	case <-done:
 	case <-stop:
-		if left = g.leave(c, key, loop); !left {
-			<-done // The flight ended first, and its callers are being let go.
-		}
+		leaving = true
 	}
 	if nested && !loop {
+		// Before leaving: a circle must not be seen where there is none now.
 		parent.stopWaitingFor(c.flight)
 	}
-	if left {
-		return v, ctx.Err(), false
+	if leaving {
+		if g.leave(c, key, loop) {
+			return v, ctx.Err(), false
+		}
+		<-done // The flight ended first, and its callers are being let go.
 	}
 	return c.out.deliver()
 }
