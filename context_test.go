@@ -983,6 +983,32 @@ func TestNestedCallKeepsAnotherFlightAlive(t *testing.T) {
 	})
 }
 
+// The same where that other flight waits for yet another: a chain is no circle.
+func TestChainIsNoCircle(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		release := make(chan struct{})
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		b := startContext(short, g, "B", func(ctx context.Context) (int, error) {
+			v, err, _ := g.DoContext(ctx, "C", deaf(release, 42))
+			return v, err
+		})
+		synctest.Wait()
+		a := startContext(t.Context(), g, "A", func(ctx context.Context) (int, error) {
+			v, err, _ := g.DoContext(ctx, "B", nil)
+			return v, err
+		})
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		b.want(t, "DoContext(B), left", 0, context.DeadlineExceeded, false)
+		wantStats(t, g, singleflight.Stats{Executions: 3, Joined: 1, Left: 1, InFlight: 3, Running: 3})
+		close(release)
+		synctest.Wait()
+		a.want(t, "DoContext(A)", 42, nil, false)
+		idle(t, g)
+	})
+}
+
 // What fn waited for and no longer waits for makes no circle: B, joined by
 // its own caller and no longer by A, keeps A alive.
 func TestNestedWaitThatIsOverMakesNoCircle(t *testing.T) {
