@@ -25,7 +25,8 @@ import (
 //
 // The zero value is ready to use. A ShardedGroup is safe for concurrent use,
 // and must not be copied after first use. The number of shards, a power of
-// two, is fixed at first use, from GOMAXPROCS.
+// two, is fixed at first use, from GOMAXPROCS. Each keeps for itself what a
+// Group keeps.
 type ShardedGroup[K comparable, V any] struct {
 	once   sync.Once
 	seed   maphash.Seed
