@@ -372,7 +372,7 @@ func TestAllocations(t *testing.T) {
 			t.Errorf("%s: %v allocations, want at most %v", test.name, got, test.max)
 		}
 	}
-	// The same record serves a flight that panicked, and one that forgot itself.
+	// The record of a flight that failed, and that forgot itself, is used again too.
 	boom := errors.New("boom")
 	if got := testing.AllocsPerRun(1000, func() {
 		g.Do("k", func() (user, error) { g.Forget("k"); return alice, boom })
