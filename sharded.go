@@ -16,9 +16,10 @@ import (
 // independent Groups, so that calls for different keys seldom meet at one
 // mutex. It promises per key what Group promises, and has the same methods.
 //
-// It pays where many cores make calls whose fn takes a microsecond or two and
-// no more, since a Group's mutex is held for most of the tenth of a microsecond
-// that a call costs by itself. Each call costs a hash of the key more, about
+// It should pay where many cores make calls whose fn takes a microsecond or two
+// and no more, since a Group's mutex is held for most of the tenth of a
+// microsecond that a call costs by itself; PERFORMANCE.md has the model, and
+// the benchmark that checks it on your machine. Each call costs a hash of the key more, about
 // 15 percent of an uncontended Do. For loads that take longer than that, which
 // is to say for nearly all, a plain Group is better: it is as fast, it is
 // smaller, and its Stats are of one instant.
