@@ -1,0 +1,194 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"example.com/singleflight"
+)
+
+// A Group suppresses duplicate calls across processes: while one process
+// that has a Group on the same bucket loads a key, no other does, and everyone
+// who asks for that key in any of them gets its result. That holds while the
+// loading process keeps its lease; the package comment says what happens when
+// it cannot.
+//
+// A Group is made by [New], is safe for concurrent use, and needs no closing.
+// All processes that share a bucket should use the same V, codec and Lease,
+// and fn has to mean the same in each. A bucket is for Groups alone, one kind
+// of them: two that keep different things under equal keys need two buckets.
+type Group[V any] struct {
+	engine *engine
+	bucket string
+	options
+
+	callers singleflight.Group[string, V] // who ask here, by key
+	loads   singleflight.Group[string, V] // what runs here, by token; a Group, so that a flight can leave a load
+
+	received, takeovers, fallbacks, unsent atomic.Uint64
+
+	warned sync.Once
+}
+
+// New returns a Group on the bucket, which [CreateBucket] makes. It asks the
+// engine at once, within ctx, whether the bucket is there and fit for it: the
+// error says what is wrong and how to put it right.
+func New[V any](ctx context.Context, js jetstream.JetStream, bucket string, opts ...Option) (*Group[V], error) {
+	if js == nil {
+		return nil, errors.New("fleet: nil JetStream")
+	}
+	g := &Group[V]{bucket: bucket, options: defaults}
+	for _, opt := range opts {
+		if err := opt(&g.options); err != nil {
+			return nil, err
+		}
+	}
+	e, cfg, err := newEngine(ctx, js, bucket, g.timeout)
+	g.engine = e
+	switch {
+	case errors.Is(err, jetstream.ErrBucketNotFound):
+		return nil, fmt.Errorf("fleet: there is no bucket %q; make it with CreateBucket, or: nats kv add %s --marker-ttl=1s: %w", bucket, bucket, err)
+	case err != nil:
+		return nil, fmt.Errorf("fleet: bucket %q: %w", bucket, err)
+	case cfg.LimitMarkerTTL == 0:
+		return nil, fmt.Errorf("fleet: bucket %q cannot announce that a lease is over; make one that can with CreateBucket, or: nats kv add %s --marker-ttl=1s", bucket, bucket)
+	case cfg.TTL != 0 && cfg.TTL < max(g.lease, g.linger):
+		return nil, fmt.Errorf("fleet: bucket %q forgets after %v (its TTL), before a lease of %v or a result of %v has ended; make one without", bucket, cfg.TTL, g.lease, g.linger)
+	case cfg.Mirror != nil:
+		return nil, fmt.Errorf("fleet: bucket %q is a mirror of %q, and cannot be written; use that", bucket, cfg.Mirror.Name)
+	}
+	return g, nil
+}
+
+// CreateBucket makes a bucket that is fit for a Group. Every process may call
+// it with the same cfg: if the bucket is there, and like that, it is left
+// alone. Of cfg, Bucket is needed; Replicas should be 3 in a cluster; the zero
+// value will do for the rest.
+func CreateBucket(ctx context.Context, js jetstream.JetStream, cfg jetstream.KeyValueConfig) error {
+	if js == nil {
+		return errors.New("fleet: nil JetStream")
+	}
+	if cfg.LimitMarkerTTL == 0 {
+		cfg.LimitMarkerTTL = time.Second
+	}
+	if _, err := js.CreateKeyValue(ctx, cfg); err != nil {
+		return fmt.Errorf("fleet: bucket %q: %w", cfg.Bucket, err)
+	}
+	return nil
+}
+
+// DoContext is [singleflight.Group.DoContext] for all processes together: it
+// calls fn and returns its results, or, if a load for key is under way here or
+// in another process, waits for that one.
+//
+// Each caller waits on its own ctx. fn runs in the process that claimed the
+// key, on a new goroutine, with a context that is cancelled when the last
+// caller in that process has left; then another process, if one waits, takes
+// over. It is also cancelled if the process has lost its lease to another:
+// the callers then get the result of that other load.
+//
+// Shared reports whether the results went to more than one caller in this
+// process. A value from another process is a copy of its own.
+//
+// An error of fn goes to the callers of its own process as it is, and to the
+// others as a [*RemoteError] with its text. So does a panic, and a Goexit,
+// which are raised as in a singleflight.Group where fn ran, and only there,
+// when the others have been told.
+//
+// If the engine does not answer, every process loads for itself, once for all
+// its callers; with [RequireEngine], they get [ErrUnavailable] instead.
+//
+// It panics if ctx is nil.
+func (g *Group[V]) DoContext(ctx context.Context, key string, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
+	defer unwrap()
+	return g.callers.DoContext(ctx, key, func(ctx context.Context) (V, error) {
+		f := newFlight(g, ctx, key, fn)
+		defer func() { f.unwatch() }()
+		return f.claim(record{gone: true}) // most often nothing is there
+	})
+}
+
+// unwrap makes of the panic of two Groups, one in the other, that of one.
+func unwrap() {
+	switch p := recover().(type) {
+	case nil: // or Goexit
+	case *singleflight.PanicError:
+		if load, ok := p.Value.(*singleflight.PanicError); ok {
+			p = load
+		}
+		panic(p)
+	default:
+		panic(p)
+	}
+}
+
+// Forget makes later calls for key start a load of their own, even while one
+// is under way. That one goes on: its callers, in every process, still get
+// its result, and it does not touch its successor's.
+//
+// When Forget has returned nil, calls in this process start anew, and so do
+// those in another as soon as the news has reached it, which takes as long as
+// a message. If the engine does not answer, Forget returns [ErrUnavailable],
+// and only this process has forgotten.
+func (g *Group[V]) Forget(ctx context.Context, key string) error {
+	// Not before: a call in between would join the old load in the engine.
+	defer g.callers.Forget(key)
+	if err := newFlight(g, ctx, key, nil).forget(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// A RemoteError is the failure of a load in another process: an error that fn
+// returned there, or a panic, or a Goexit.
+type RemoteError struct {
+	Message string // the text of the error; "panic: " and the value; or that of singleflight.ErrGoexit
+}
+
+func (e *RemoteError) Error() string {
+	return "loading in another process: " + e.Message
+}
+
+// Stats is a snapshot of what a Group has done in this process.
+type Stats struct {
+	Callers singleflight.Stats // of the calls here; a flight of theirs is answered by this process or by another
+
+	Loads     uint64 // times that fn was started here
+	Running   int    // fns that have not ended here
+	Received  uint64 // results and failures that came from another process
+	Takeovers uint64 // loads begun here after waiting for one elsewhere that died, froze or was given up
+	Fallbacks uint64 // flights to which the engine did not answer
+	Unsent    uint64 // loads here whose result the others did not get: too large, not to be encoded, or the engine away
+}
+
+// Stats returns the figures of this process, each as of its own instant.
+func (g *Group[V]) Stats() Stats {
+	loads := g.loads.Stats()
+	return Stats{
+		Callers:   g.callers.Stats(),
+		Loads:     loads.Executions,
+		Running:   loads.Running,
+		Received:  g.received.Load(),
+		Takeovers: g.takeovers.Load(),
+		Fallbacks: g.fallbacks.Load(),
+		Unsent:    g.unsent.Load(),
+	}
+}
+
+func (g *Group[V]) warn(msg string, err error) {
+	g.warned.Do(func() { slog.Warn("fleet: "+msg, "bucket", g.bucket, "error", err) })
+}

@@ -1,0 +1,295 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A flight answers all who ask for a key in this process at one time. Its
+// states call each other: claim, then load or await, and withoutEngine where
+// the engine does not answer.
+//
+// It is one goroutine's, and its keeper's while that goroutine runs fn.
+type flight[V any] struct {
+	*Group[V]
+	ctx context.Context // done when every caller has left
+	key string
+	fn  func(context.Context) (V, error)
+
+	subject string // the key, encoded
+	token   string // of the load that this flight claims the key for
+	claimed bool   // the engine has confirmed it
+
+	// The latest records by name: now, and those of forgotten loads.
+	seen map[string]record
+
+	// A record that had ended when this flight first looked is too old for
+	// its callers: somebody may have had its result before they called. All
+	// later ones are of a load that was pending then, or that began since.
+	looked bool
+	tooOld uint64
+
+	awaited   string // token of the load elsewhere that was last waited for
+	forgotten bool   // later callers here start a flight of their own
+
+	updates <-chan jetstream.KeyValueEntry // the news of the key, if they are watched
+	unwatch context.CancelFunc
+}
+
+func newFlight[V any](g *Group[V], ctx context.Context, key string, fn func(context.Context) (V, error)) *flight[V] {
+	return &flight[V]{
+		Group:   g,
+		ctx:     ctx,
+		key:     key,
+		fn:      fn,
+		subject: encodeKey(key),
+		seen:    make(map[string]record),
+		unwatch: func() {},
+	}
+}
+
+// claim tries to take the key from what is there, and loads or waits.
+func (f *flight[V]) claim(there record) (V, error) {
+	f.token, f.claimed = rand.Text(), false
+	r := f.pending()
+	// Not broken off if the callers leave: the key might be claimed, and
+	// nobody would know to release it.
+	rev, err := f.engine.write(context.WithoutCancel(f.ctx), f.name(now), there.expect(), r, f.lease)
+	switch {
+	case err == nil:
+		r.rev = rev
+		f.see(now, r)
+		f.first()
+		f.claimed = true
+		if f.awaited != "" {
+			f.takeovers.Add(1)
+		}
+		return f.load()
+	case errors.Is(err, errTaken):
+		if err := f.look(f.ctx, f.awaited); err != nil {
+			return f.withoutEngine(err)
+		}
+		return f.await()
+	}
+	// It may have got through, and only the answer was lost. The load will
+	// read back whether it has; where it needs to know, now.
+	if f.required {
+		f.readBack(f.ctx)
+	}
+	if f.claimed {
+		return f.load()
+	}
+	return f.withoutEngine(err)
+}
+
+// withoutEngine loads without leave, if it may.
+func (f *flight[V]) withoutEngine(cause error) (v V, err error) {
+	switch {
+	case f.ctx.Err() != nil:
+		return v, f.ctx.Err()
+	case f.required:
+		return v, fmt.Errorf("%w: %w", ErrUnavailable, cause)
+	}
+	f.fallbacks.Add(1)
+	return f.load()
+}
+
+// await waits for the load that is under way elsewhere.
+func (f *flight[V]) await() (v V, err error) {
+	r, err := f.ending()
+	switch {
+	case f.ctx.Err() != nil:
+		return v, f.ctx.Err()
+	case err != nil:
+		return f.withoutEngine(err)
+	}
+	switch r.State {
+	case free:
+		return f.claim(r)
+	case failed:
+		f.received.Add(1)
+		return v, &RemoteError{Message: string(r.body)}
+	case done:
+		var got V
+		if err := f.codec.Unmarshal(r.body, &got); err == nil {
+			f.received.Add(1)
+			return got, nil
+		}
+		f.warn("a value could not be decoded, so every process loads for itself", err)
+	}
+	return f.run(f.ctx)
+}
+
+// ending returns how the load ended that is pending now; or a free record
+// where the key is to be claimed.
+func (f *flight[V]) ending() (record, error) {
+	if err := f.watch(f.ctx); err != nil {
+		return record{}, err
+	}
+	conn := f.engine.js.Conn()
+	down := f.engine.down()
+	defer conn.RemoveStatusListener(down)
+	if !conn.IsConnected() {
+		return record{}, errDown
+	}
+	// The holder renews its record at half its lease. When that is overdue
+	// the engine is asked: either it does not answer, or it will say so when
+	// the lease has ended.
+	overdue := time.NewTimer(0)
+	defer overdue.Stop()
+	var last uint64
+	for {
+		r := f.seen[now]
+		if moved := f.seen[f.awaited]; r.Token != f.awaited && moved.State != free {
+			f.leave()
+			r = moved
+		}
+		switch {
+		case r.State.finished() && r.rev <= f.tooOld:
+			return record{rev: r.rev, gone: r.gone}, nil
+		case r.State != pending:
+			return r, nil
+		}
+		f.awaited = r.Token
+		if r.rev != last {
+			last = r.rev
+			overdue.Reset(time.Duration(r.Lease) * time.Second * 3 / 4)
+		}
+		select {
+		case e, open := <-f.updates:
+			f.news(e, open)
+		case <-overdue.C:
+			if err := f.look(f.ctx, f.awaited); err != nil {
+				return record{}, err
+			}
+			last = 0
+		case <-down:
+			return record{}, errDown
+		case <-f.ctx.Done():
+			return record{}, f.ctx.Err()
+		}
+	}
+}
+
+// leave makes later callers in this process start a flight of their own,
+// since the load that this one waits for was forgotten.
+func (f *flight[V]) leave() {
+	if !f.forgotten {
+		f.callers.Forget(f.key)
+		f.forgotten = true
+	}
+}
+
+// forget moves the load that is pending to a name of its own, and so frees
+// the key.
+func (f *flight[V]) forget() error {
+	if err := f.look(f.ctx, ""); err != nil {
+		return err
+	}
+	old := f.seen[now]
+	for there := old; there.State == pending && there.Token == old.Token; there = f.seen[now] {
+		// First the new name, so that whoever sees the key free knows where
+		// the load has gone. If it has that name already, so much the better.
+		if _, err := f.engine.write(f.ctx, f.name(old.Token), 0, old, time.Duration(old.Lease)*time.Second); err != nil && !errors.Is(err, errTaken) {
+			return err
+		}
+		_, err := f.engine.write(f.ctx, f.name(now), there.rev, record{}, f.linger)
+		if !errors.Is(err, errTaken) {
+			return err
+		}
+		// It was renewed meanwhile, or is over.
+		if err := f.look(f.ctx, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// run calls fn. It returns when fn has, or when ctx is done, even if fn does
+// not heed that. A panic of fn is passed on with fn's stack, and a Goexit too.
+func (f *flight[V]) run(ctx context.Context) (V, error) {
+	v, err, _ := f.loads.DoContext(ctx, f.token, f.fn)
+	return v, err
+}
+
+func (f *flight[V]) name(of string) string { return f.subject + "." + of }
+
+func (f *flight[V]) pending() record {
+	return record{State: pending, Token: f.token, Lease: int(f.lease / time.Second)}
+}
+
+// see notes what is under a name, unless something later was seen there: the
+// watch and the answers to requests are not in step.
+func (f *flight[V]) see(name string, r record) {
+	if r.rev > f.seen[name].rev {
+		f.seen[name] = r
+	}
+}
+
+// first notes, once, what is too old.
+func (f *flight[V]) first() {
+	if !f.looked {
+		f.looked, f.tooOld = true, f.seen[now].rev
+	}
+}
+
+// look asks for what is there now, and, if that is not the load with token,
+// whether that one was moved.
+func (f *flight[V]) look(ctx context.Context, token string) error {
+	names := []string{now}
+	if token != "" {
+		names = append(names, token)
+	}
+	for _, name := range names {
+		r, err := f.engine.latest(ctx, f.name(name))
+		if err != nil {
+			return err
+		}
+		if r.gone {
+			f.seen[name] = record{gone: true, rev: f.seen[name].rev}
+		}
+		f.see(name, r)
+		if r.Token == token {
+			break
+		}
+	}
+	f.first()
+	return nil
+}
+
+// watch has updates bring the news. Without it everything holds, but is
+// learned later.
+func (f *flight[V]) watch(ctx context.Context) error {
+	if f.updates != nil {
+		return nil
+	}
+	f.unwatch()
+	var watch context.Context
+	watch, f.unwatch = context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, f.unwatch)
+	updates, err := f.engine.watch(watch, f.subject)
+	if !stop() {
+		return ctx.Err()
+	}
+	f.updates = updates
+	return err
+}
+
+// news notes an update of the watch.
+func (f *flight[V]) news(e jetstream.KeyValueEntry, open bool) {
+	switch {
+	case !open:
+		f.updates = nil
+	case e != nil: // nil is between what was there and what comes
+		f.see(e.Key()[len(f.name("")):], decode(e.Value(), e.Revision()))
+	}
+}

@@ -1,0 +1,221 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"example.com/singleflight"
+)
+
+// How this process's load stands with the engine.
+type standing int
+
+const (
+	adrift     standing = iota // nothing is there: never confirmed, or the lease ran out and nobody took over
+	held                       // pending, and ours
+	settled                    // ended, by us
+	superseded                 // another load has the key
+)
+
+// stand says how the load stands, by what was seen, and under which name.
+func (f *flight[V]) stand() (name string, s standing) {
+	name, r := now, f.seen[now]
+	if r.Token != f.token {
+		if own := f.seen[f.token]; own.State != free {
+			name, r = f.token, own // it was forgotten, and has moved
+		}
+	}
+	switch {
+	case r.Token == f.token && r.State == pending:
+		return name, held
+	case r.Token == f.token:
+		return name, settled
+	case f.claimed && r.State != free:
+		return name, superseded
+	}
+	return name, adrift
+}
+
+// load runs fn, and waits for another load if that has superseded this one.
+func (f *flight[V]) load() (V, error) {
+	v, err, final := f.lead()
+	if final {
+		return v, err
+	}
+	f.token, f.claimed = rand.Text(), false
+	return f.await()
+}
+
+// lead runs fn while a keeper renews the lease, and publishes how fn ended.
+// It is final unless another load has superseded this one.
+func (f *flight[V]) lead() (v V, err error, final bool) {
+	ctx, cancel := context.WithCancel(f.ctx)
+	defer cancel()
+	stop := f.keep(cancel)
+	ended := false
+	defer func() {
+		if ended {
+			return
+		}
+		// fn panicked or exited. The others have to hear of it first: if the
+		// panic ends this process, they would take over and end in turn.
+		p := recover() // nil if fn exited
+		stop()
+		f.publish(record{State: failed, body: message(p)})
+		if p != nil {
+			panic(p)
+		}
+	}()
+	v, err = f.run(ctx)
+	var r record
+	switch {
+	case err == nil:
+		r = f.success(v)
+	case ctx.Err() == nil:
+		r = record{State: failed, body: message(err)}
+	}
+	ended = true
+	stop()
+
+	switch {
+	case r.State != free:
+		return v, err, f.publish(r)
+	case f.ctx.Err() != nil: // every caller has left
+		f.publish(record{})
+		return v, f.ctx.Err(), true
+	}
+	return v, err, false
+}
+
+// success is the record of a value.
+func (f *flight[V]) success(v V) record {
+	body, err := f.codec.Marshal(v)
+	if err != nil {
+		f.warn("a value could not be encoded, so every process loads for itself", err)
+		return record{State: withheld}
+	}
+	return record{State: done, body: body}
+}
+
+// maxMessage is how much of an error's text is sent.
+const maxMessage = 8 << 10
+
+func message(of any) []byte {
+	var s string
+	switch of := of.(type) {
+	case nil:
+		s = singleflight.ErrGoexit.Error()
+	case *singleflight.PanicError:
+		s = fmt.Sprintf("panic: %v", of.Value) // and not the stack
+	default:
+		s = fmt.Sprint(of) // even if Error panics
+	}
+	return []byte(s[:min(len(s), maxMessage)])
+}
+
+// keep starts the keeper, which renews the lease and hears the news, and
+// calls lose when another load has superseded this one. The returned stop
+// ends it, and returns when it has ended.
+func (f *flight[V]) keep(lose context.CancelFunc) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(f.ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if !f.claimed {
+			f.readBack(ctx)
+		}
+		f.watch(ctx)
+		tick := time.NewTicker(f.lease / 2)
+		defer tick.Stop()
+		for {
+			switch name, s := f.stand(); s {
+			case superseded:
+				lose()
+				return
+			case held:
+				if name != now {
+					f.leave()
+				}
+			}
+			select {
+			case e, open := <-f.updates:
+				f.news(e, open)
+			case <-tick.C:
+				f.renew(ctx)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+// readBack finds out whether a claim got through whose answer was lost.
+func (f *flight[V]) readBack(ctx context.Context) {
+	if f.look(ctx, f.token) == nil {
+		_, s := f.stand()
+		f.claimed = s == held
+	}
+}
+
+func (f *flight[V]) renew(ctx context.Context) {
+	name, s := f.stand()
+	switch {
+	case s == held:
+		// Not broken off when fn ends, since the answer has the revision
+		// that the result has to replace.
+		r := f.pending()
+		var err error
+		r.rev, err = f.engine.write(context.WithoutCancel(ctx), f.name(name), f.seen[name].expect(), r, f.lease)
+		if err == nil {
+			f.see(name, r)
+		} else if errors.Is(err, errTaken) {
+			f.look(ctx, f.token)
+		}
+	case !f.claimed:
+		f.readBack(ctx)
+	}
+}
+
+// publish replaces the pending record by r; one that is free releases the
+// key. It is final unless another load has superseded this one.
+func (f *flight[V]) publish(r record) bool {
+	ctx := context.WithoutCancel(f.ctx) // whoever has left, the others wait
+	if !f.claimed {
+		f.readBack(ctx)
+	}
+	r.Token = f.token
+	final, sent := true, false
+	const enough = 5 // more than renewals whose answer was lost, and a Forget
+	for range enough {
+		name, s := f.stand()
+		if s != held {
+			final, sent = s != superseded, s == settled
+			break
+		}
+		rev, err := f.engine.write(ctx, f.name(name), f.seen[name].expect(), r, f.linger)
+		if err == nil {
+			r.rev = rev
+			f.see(name, r)
+		} else if errors.Is(err, errTooLarge) && r.State != withheld {
+			f.warn("a value is too large, so every process loads for itself", err)
+			r.State, r.body = withheld, nil
+		} else if err := f.look(ctx, f.token); err != nil {
+			break
+		}
+	}
+	if final && r.State != free && (!sent || r.State == withheld) {
+		f.unsent.Add(1)
+	}
+	return final
+}

@@ -1,0 +1,274 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+package fleet_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"example.com/singleflight/fleet"
+)
+
+// patience is for what will happen, on a machine that does other things too.
+const patience = 30 * time.Second
+
+// until waits for what other goroutines, processes or the engine do.
+func until(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !cond(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for %s", patience, what)
+		}
+	}
+}
+
+// serve starts a server that stops with the test. Its port stays the same
+// when it is started again from its options.
+func serve(t *testing.T, opts *server.Options) *server.Server {
+	t.Helper()
+	opts.Host, opts.NoSigs, opts.NoLog = "127.0.0.1", true, true
+	opts.JetStream = true
+	if opts.StoreDir == "" {
+		opts.StoreDir = t.TempDir()
+	}
+	if opts.Port == 0 {
+		opts.Port = server.RANDOM_PORT
+	}
+	s, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { stop(s) })
+	if !s.ReadyForConnections(patience) {
+		t.Fatal("the server does not start")
+	}
+	opts.Port = s.Addr().(*net.TCPAddr).Port
+	return s
+}
+
+func stop(s *server.Server) {
+	s.Shutdown()
+	s.WaitForShutdown()
+}
+
+// dial connects to a server until the test ends.
+func dial(t *testing.T, url string, opts ...nats.Option) jetstream.JetStream {
+	t.Helper()
+	opts = append([]nats.Option{
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(50 * time.Millisecond),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // it prints them
+	}, opts...)
+	nc, err := nats.Connect(url, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+const bucket = "flights"
+
+func create(t *testing.T, js jetstream.JetStream, cfg jetstream.KeyValueConfig) {
+	t.Helper()
+	cfg.Bucket = bucket
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := fleet.CreateBucket(ctx, js, cfg); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newGroup[V any](t *testing.T, js jetstream.JetStream, opts ...fleet.Option) *fleet.Group[V] {
+	t.Helper()
+	g, err := fleet.New[V](t.Context(), js, bucket, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// A world is an engine, and Groups with a connection of their own to it, as
+// processes have.
+type world struct {
+	t    *testing.T
+	srv  *server.Server
+	opts *server.Options
+	js   jetstream.JetStream
+	g    []*fleet.Group[string]
+}
+
+func newWorld(t *testing.T, groups int, opts ...fleet.Option) *world {
+	t.Helper()
+	w := &world{t: t, opts: new(server.Options)}
+	w.srv = serve(t, w.opts)
+	w.js = dial(t, w.srv.ClientURL())
+	create(t, w.js, jetstream.KeyValueConfig{})
+	for range groups {
+		w.g = append(w.g, newGroup[string](t, dial(t, w.srv.ClientURL()), opts...))
+	}
+	return w
+}
+
+// info is the state of the bucket's stream.
+func (w *world) info() *jetstream.StreamInfo {
+	w.t.Helper()
+	s, err := w.js.Stream(context.Background(), "KV_"+bucket)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s.CachedInfo()
+}
+
+// watched waits until n flights wait or keep a lease: each has a watch.
+func (w *world) watched(n int) {
+	w.t.Helper()
+	until(w.t, fmt.Sprintf("%d watches", n), func() bool { return w.info().State.Consumers == n })
+}
+
+// empty waits until nothing is left in the bucket.
+func (w *world) empty() {
+	w.t.Helper()
+	until(w.t, "an empty bucket", func() bool { return w.info().State.Msgs == 0 })
+}
+
+// A ledger counts loads outside the engine, and of all processes.
+type ledger string
+
+func newLedger(t *testing.T) ledger { return ledger(filepath.Join(t.TempDir(), "loads")) }
+
+func (l ledger) add(line string) error {
+	f, err := os.OpenFile(string(l), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, line)
+	return cmpErr(err, f.Close())
+}
+
+func cmpErr(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l ledger) lines() []string {
+	b, _ := os.ReadFile(string(l))
+	return strings.Fields(string(b))
+}
+
+// An answer is what a caller got.
+type answer struct {
+	v      string
+	err    error
+	shared bool
+	panic  any
+	exited bool
+}
+
+// A call is one in progress.
+type call struct {
+	answer chan answer
+	cancel context.CancelFunc
+}
+
+// start calls DoContext on a goroutine of its own.
+func start(t *testing.T, g *fleet.Group[string], key string, fn func(context.Context) (string, error)) *call {
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	c := &call{make(chan answer, 1), cancel}
+	go func() {
+		a := answer{exited: true}
+		defer func() {
+			if p := recover(); p != nil {
+				a.panic, a.exited = p, false
+			}
+			c.answer <- a
+		}()
+		a.v, a.err, a.shared = g.DoContext(ctx, key, fn)
+		a.exited = false
+	}()
+	return c
+}
+
+func (c *call) wait(t *testing.T) answer {
+	t.Helper()
+	select {
+	case a := <-c.answer:
+		return a
+	case <-time.After(patience):
+		t.Fatalf("no answer within %v", patience)
+		panic("unreachable")
+	}
+}
+
+func (c *call) want(t *testing.T, who, v string) {
+	t.Helper()
+	if a := c.wait(t); a.v != v || a.err != nil || a.panic != nil || a.exited {
+		t.Errorf("%s got %+v, want %q", who, a, v)
+	}
+}
+
+// A loader is a fn that says when it runs, and goes on when told.
+type loader struct {
+	began chan context.Context
+	end   chan func() (string, error)
+}
+
+func newLoader() *loader {
+	return &loader{make(chan context.Context, 100), make(chan func() (string, error), 100)}
+}
+
+func (l *loader) fn(ctx context.Context) (string, error) {
+	l.began <- ctx
+	select {
+	case end := <-l.end:
+		return end()
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+func (l *loader) running(t *testing.T) context.Context {
+	t.Helper()
+	select {
+	case ctx := <-l.began:
+		return ctx
+	case <-time.After(patience):
+		t.Fatalf("no load within %v", patience)
+		panic("unreachable")
+	}
+}
+
+func (l *loader) give(v string) { l.end <- func() (string, error) { return v, nil } }
+
+// idle fails the test if a load runs that should not.
+func (l *loader) idle(t *testing.T) {
+	t.Helper()
+	if n := len(l.began); n != 0 {
+		t.Errorf("%d more loads than wanted", n)
+	}
+}
+
+var _ sync.Mutex
