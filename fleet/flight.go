@@ -26,8 +26,9 @@ type flight[V any] struct {
 	fn  func(context.Context) (V, error)
 
 	subject string // the key, encoded
-	token   string // of the load that this flight claims the key for
-	claimed bool   // the engine has confirmed it
+	token   string // of the load here
+	sent    bool   // the engine was asked to let it have the key, and did not refuse
+	claimed bool   // the engine has confirmed that it had
 
 	// The latest records by name: now, and those of forgotten loads.
 	seen map[string]record
@@ -59,7 +60,7 @@ func newFlight[V any](g *Group[V], ctx context.Context, key string, fn func(cont
 
 // claim tries to take the key from what is there, and loads or waits.
 func (f *flight[V]) claim(there record) (V, error) {
-	f.token, f.claimed = rand.Text(), false
+	f.token, f.sent, f.claimed = rand.Text(), true, false
 	r := f.pending()
 	// Not broken off if the callers leave: the key might be claimed, and
 	// nobody would know to release it.
@@ -75,13 +76,14 @@ func (f *flight[V]) claim(there record) (V, error) {
 		}
 		return f.load()
 	case errors.Is(err, errTaken):
+		f.sent = false
 		if err := f.look(f.ctx, f.awaited); err != nil {
 			return f.withoutEngine(err)
 		}
 		return f.await()
 	}
-	// It may have got through, and only the answer was lost. The load will
-	// read back whether it has; where it needs to know, now.
+	// It may have got through, and only the answer was lost. That is read
+	// back: while fn runs, or before, where it may not run without leave.
 	if f.required {
 		f.readBack(f.ctx)
 	}

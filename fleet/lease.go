@@ -50,7 +50,7 @@ func (f *flight[V]) load() (V, error) {
 	if final {
 		return v, err
 	}
-	f.token, f.claimed = rand.Text(), false
+	f.token, f.sent, f.claimed = rand.Text(), false, false
 	return f.await()
 }
 
@@ -128,7 +128,7 @@ func (f *flight[V]) keep(lose context.CancelFunc) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(f.ctx))
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if !f.claimed {
+		if f.sent && !f.claimed {
 			f.readBack(ctx)
 		}
 		f.watch(ctx)
@@ -182,7 +182,7 @@ func (f *flight[V]) renew(ctx context.Context) {
 		} else if errors.Is(err, errTaken) {
 			f.look(ctx, f.token)
 		}
-	case !f.claimed:
+	case f.sent && !f.claimed:
 		f.readBack(ctx)
 	}
 }
@@ -191,14 +191,18 @@ func (f *flight[V]) renew(ctx context.Context) {
 // key. It is final unless another load has superseded this one.
 func (f *flight[V]) publish(r record) bool {
 	ctx := context.WithoutCancel(f.ctx) // whoever has left, the others wait
-	if !f.claimed {
-		f.readBack(ctx)
-	}
 	r.Token = f.token
-	final, sent := true, false
+	final, sent, asked := true, false, false
 	const enough = 5 // more than renewals whose answer was lost, and a Forget
 	for range enough {
 		name, s := f.stand()
+		if s == adrift && f.sent && !asked {
+			// Tempting: believe it. The news of who took over may be late.
+			asked = true
+			if f.look(ctx, f.token) == nil {
+				continue
+			}
+		}
 		if s != held {
 			final, sent = s != superseded, s == settled
 			break

@@ -5,8 +5,11 @@
 package fleet_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -118,14 +121,26 @@ type world struct {
 
 func newWorld(t *testing.T, groups int, opts ...fleet.Option) *world {
 	t.Helper()
+	return newWorldOn(t, jetstream.KeyValueConfig{}, groups, opts...)
+}
+
+func newWorldOn(t *testing.T, cfg jetstream.KeyValueConfig, groups int, opts ...fleet.Option) *world {
+	t.Helper()
 	w := &world{t: t, opts: new(server.Options)}
 	w.srv = serve(t, w.opts)
 	w.js = dial(t, w.srv.ClientURL())
-	create(t, w.js, jetstream.KeyValueConfig{})
+	create(t, w.js, cfg)
 	for range groups {
 		w.g = append(w.g, newGroup[string](t, dial(t, w.srv.ClientURL()), opts...))
 	}
 	return w
+}
+
+// behind returns a Group and the line that it is connected by.
+func (w *world) behind(opts ...fleet.Option) (*fleet.Group[string], *line) {
+	w.t.Helper()
+	l := newLine(w.t, w.srv.ClientURL())
+	return newGroup[string](w.t, dial(w.t, l.url()), opts...), l
 }
 
 // info is the state of the bucket's stream.
@@ -161,16 +176,7 @@ func (l ledger) add(line string) error {
 		return err
 	}
 	_, err = fmt.Fprintln(f, line)
-	return cmpErr(err, f.Close())
-}
-
-func cmpErr(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(err, f.Close())
 }
 
 func (l ledger) lines() []string {
@@ -271,4 +277,116 @@ func (l *loader) idle(t *testing.T) {
 	}
 }
 
-var _ sync.Mutex
+// A line is a network between a client and a server, that can be cut and
+// mended. What is sent meanwhile arrives afterwards.
+type line struct {
+	ln net.Listener
+	to string
+
+	mu    sync.Mutex
+	cond  *sync.Cond
+	heard bool // the client hears the server
+	wg    sync.WaitGroup
+	said  bool // the server hears the client
+	conns []net.Conn
+	done  bool
+}
+
+func newLine(t *testing.T, to string) *line {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &line{ln: ln, to: strings.TrimPrefix(to, "nats://"), heard: true, said: true}
+	l.cond = sync.NewCond(&l.mu)
+	l.wg.Go(func() {
+		for {
+			client, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", l.to)
+			if err != nil {
+				client.Close()
+				continue
+			}
+			l.mu.Lock()
+			l.conns = append(l.conns, client, server)
+			l.mu.Unlock()
+			l.wg.Go(func() { l.carry(client, server, &l.said) })
+			l.wg.Go(func() { l.carry(server, client, &l.heard) })
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		l.mu.Lock()
+		l.done = true
+		for _, c := range l.conns {
+			c.Close()
+		}
+		l.mu.Unlock()
+		l.cond.Broadcast()
+		l.wg.Wait()
+	})
+	return l
+}
+
+func (l *line) url() string { return "nats://" + l.ln.Addr().String() }
+
+func (l *line) carry(from, to net.Conn, open *bool) {
+	defer from.Close()
+	defer to.Close()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buf)
+		l.mu.Lock()
+		for !*open && !l.done {
+			l.cond.Wait()
+		}
+		l.mu.Unlock()
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// set says whether the client hears the server, and the server the client.
+func (l *line) set(heard, said bool) {
+	l.mu.Lock()
+	l.heard, l.said = heard, said
+	l.mu.Unlock()
+	l.cond.Broadcast()
+}
+
+func (l *line) cut()  { l.set(false, false) }
+func (l *line) mend() { l.set(true, true) }
+
+// captureLog has the default logger write into the buffer until the test ends.
+func captureLog(t *testing.T) *syncBuffer {
+	b := new(syncBuffer)
+	old := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(b, nil)))
+	t.Cleanup(func() { slog.SetDefault(old) })
+	return b
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
