@@ -5,7 +5,6 @@
 package fleet
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,8 +70,10 @@ func newEngine(ctx context.Context, js jetstream.JetStream, bucket string, timeo
 // request calls do with a context that ends when the engine's time is up, or
 // as soon as the connection says that it is down.
 func (e *engine) request(ctx context.Context, do func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, e.timeout, fmt.Errorf("no answer within %v", e.timeout))
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	late := time.AfterFunc(e.timeout, func() { cancel(fmt.Errorf("no answer within %v", e.timeout)) })
+	defer late.Stop()
 	down := e.down()
 	defer e.js.Conn().RemoveStatusListener(down) // and so close it
 	if !e.js.Conn().IsConnected() {
@@ -80,12 +81,12 @@ func (e *engine) request(ctx context.Context, do func(context.Context) error) er
 	}
 	go func() {
 		if _, ok := <-down; ok {
-			cancel()
+			cancel(errDown)
 		}
 	}()
 	err := do(ctx)
 	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("%w (%w)", context.Cause(ctx), err)
+		err = context.Cause(ctx)
 	}
 	return err
 }
@@ -170,20 +171,35 @@ func (e *engine) latest(ctx context.Context, name string) (r record, err error) 
 }
 
 // watch returns a channel that receives what is, and from then on what comes,
-// under key, until ctx is done.
-func (e *engine) watch(ctx context.Context, key string) (updates <-chan jetstream.KeyValueEntry, err error) {
-	err = e.request(ctx, func(request context.Context) error {
-		// The watch lives as long as the context that it is made with, and
-		// that is longer than the request.
-		watch, cancel := context.WithCancel(ctx)
-		stop := context.AfterFunc(request, cancel)
-		w, err := e.kv.Watch(watch, key+".*")
-		if stop() && err == nil {
-			updates = w.Updates()
-			return nil
+// under key, until stop is called; which has to be done in any case.
+func (e *engine) watch(ctx context.Context, key string) (updates <-chan jetstream.KeyValueEntry, stop func(), err error) {
+	stopped, stop := context.WithCancel(context.Background())
+	type watcher struct {
+		jetstream.KeyWatcher
+		err error
+	}
+	made := make(chan watcher, 1)
+	go func() {
+		// Tempting: use stopped for it. Broken off before its answer is
+		// there, a watch stays with the server for seconds.
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		late := time.AfterFunc(e.timeout, cancel)
+		w, err := e.kv.Watch(ctx, key+".*")
+		late.Stop()
+		made <- watcher{w, err}
+		<-stopped.Done()
+	}()
+	err = e.request(ctx, func(ctx context.Context) error {
+		select {
+		case w := <-made:
+			if w.err == nil {
+				updates = w.Updates()
+			}
+			return w.err
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		cancel()
-		return cmp.Or(err, request.Err())
 	})
-	return updates, err
+	return updates, stop, err
 }

@@ -61,12 +61,12 @@ func New[V any](ctx context.Context, js jetstream.JetStream, bucket string, opts
 		return nil, fmt.Errorf("fleet: there is no bucket %q; make it with CreateBucket, or: nats kv add %s --marker-ttl=1s: %w", bucket, bucket, err)
 	case err != nil:
 		return nil, fmt.Errorf("fleet: bucket %q: %w", bucket, err)
+	case cfg.Mirror != nil:
+		return nil, fmt.Errorf("fleet: bucket %q is a mirror of %q, and cannot be written; use that", bucket, cfg.Mirror.Name)
 	case cfg.LimitMarkerTTL == 0:
 		return nil, fmt.Errorf("fleet: bucket %q cannot announce that a lease is over; make one that can with CreateBucket, or: nats kv add %s --marker-ttl=1s", bucket, bucket)
 	case cfg.TTL != 0 && cfg.TTL < max(g.lease, g.linger):
 		return nil, fmt.Errorf("fleet: bucket %q forgets after %v (its TTL), before a lease of %v or a result of %v has ended; make one without", bucket, cfg.TTL, g.lease, g.linger)
-	case cfg.Mirror != nil:
-		return nil, fmt.Errorf("fleet: bucket %q is a mirror of %q, and cannot be written; use that", bucket, cfg.Mirror.Name)
 	}
 	return g, nil
 }

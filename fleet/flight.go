@@ -143,9 +143,9 @@ func (f *flight[V]) ending() (record, error) {
 	if !conn.IsConnected() {
 		return record{}, errDown
 	}
-	// The holder renews its record at half its lease. When that is overdue
-	// the engine is asked: either it does not answer, or it will say so when
-	// the lease has ended.
+	// The holder renews its record at half its lease. When the news of that is
+	// overdue, either the engine does not answer, or the watch is broken, or
+	// the holder has died; and then the news will be that its lease is over.
 	overdue := time.NewTimer(0)
 	defer overdue.Stop()
 	var last uint64
@@ -170,6 +170,8 @@ func (f *flight[V]) ending() (record, error) {
 		case e, open := <-f.updates:
 			f.news(e, open)
 		case <-overdue.C:
+			f.updates = nil
+			f.watch(f.ctx) // before looking, so that nothing falls in between
 			if err := f.look(f.ctx, f.awaited); err != nil {
 				return record{}, err
 			}
@@ -275,14 +277,8 @@ func (f *flight[V]) watch(ctx context.Context) error {
 		return nil
 	}
 	f.unwatch()
-	var watch context.Context
-	watch, f.unwatch = context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, f.unwatch)
-	updates, err := f.engine.watch(watch, f.subject)
-	if !stop() {
-		return ctx.Err()
-	}
-	f.updates = updates
+	var err error
+	f.updates, f.unwatch, err = f.engine.watch(ctx, f.subject)
 	return err
 }
 

@@ -126,7 +126,12 @@ func newWorld(t *testing.T, groups int, opts ...fleet.Option) *world {
 
 func newWorldOn(t *testing.T, cfg jetstream.KeyValueConfig, groups int, opts ...fleet.Option) *world {
 	t.Helper()
-	w := &world{t: t, opts: new(server.Options)}
+	return newWorldWith(t, new(server.Options), cfg, groups, opts...)
+}
+
+func newWorldWith(t *testing.T, srv *server.Options, cfg jetstream.KeyValueConfig, groups int, opts ...fleet.Option) *world {
+	t.Helper()
+	w := &world{t: t, opts: srv}
 	w.srv = serve(t, w.opts)
 	w.js = dial(t, w.srv.ClientURL())
 	create(t, w.js, cfg)

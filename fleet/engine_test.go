@@ -1,0 +1,332 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+package fleet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"example.com/singleflight/fleet"
+)
+
+// What New says.
+
+func TestNewRefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0)
+	for name, cfg := range map[string]jetstream.KeyValueConfig{
+		"deaf":   {},
+		"short":  {LimitMarkerTTL: time.Second, TTL: 5 * time.Second},
+		"mirror": {Mirror: &jetstream.StreamSource{Name: bucket}},
+	} {
+		cfg.Bucket = name
+		if _, err := w.js.CreateKeyValue(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		bucket string
+		opts   []fleet.Option
+		want   string
+	}{
+		{"missing", nil, `fleet: there is no bucket "missing"; make it with CreateBucket, or: nats kv add missing --marker-ttl=1s`},
+		{"deaf", nil, `fleet: bucket "deaf" cannot announce that a lease is over; make one that can with CreateBucket, or: nats kv add deaf --marker-ttl=1s`},
+		{"short", nil, `fleet: bucket "short" forgets after 5s (its TTL), before a lease of 10s`},
+		{"mirror", nil, `fleet: bucket "mirror" is a mirror of "KV_flights"`},
+		{"not a name", nil, `fleet: bucket "not a name": `},
+		{bucket, []fleet.Option{fleet.Lease(1500 * time.Millisecond)}, "fleet: Lease(1.5s): want whole seconds, at least one"},
+		{bucket, []fleet.Option{fleet.Lease(0)}, "fleet: Lease(0s): want"},
+		{bucket, []fleet.Option{fleet.Lease(-time.Second)}, "fleet: Lease(-1s): want"},
+		{bucket, []fleet.Option{fleet.Linger(time.Millisecond)}, "fleet: Linger(1ms): want"},
+		{bucket, []fleet.Option{fleet.EngineTimeout(0)}, "fleet: EngineTimeout(0s): want more than 0"},
+		{bucket, []fleet.Option{fleet.Encoding(nil)}, "fleet: Encoding(nil)"},
+	} {
+		g, err := fleet.New[string](t.Context(), w.js, tt.bucket, tt.opts...)
+		if g != nil || err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+			t.Errorf("New(%q): %v, want %s", tt.bucket, err, tt.want)
+		}
+	}
+	if _, err := fleet.New[string](t.Context(), nil, bucket); err == nil {
+		t.Error("New of no JetStream: no error")
+	}
+	if err := fleet.CreateBucket(t.Context(), nil, jetstream.KeyValueConfig{Bucket: bucket}); err == nil {
+		t.Error("CreateBucket of no JetStream: no error")
+	}
+	_, err := fleet.New[string](t.Context(), w.js, "missing")
+	if !errors.Is(err, jetstream.ErrBucketNotFound) {
+		t.Errorf("%v is not ErrBucketNotFound", err)
+	}
+	stop(w.srv)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := fleet.New[string](ctx, w.js, bucket); err == nil {
+		t.Error("New without an engine: no error")
+	}
+}
+
+func TestCreateBucketLeavesAloneWhatIsThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.g[0].DoContext(t.Context(), "k", returns("v"))
+	create(t, w.js, jetstream.KeyValueConfig{})
+	if n := w.info().State.Msgs; n != 1 {
+		t.Errorf("%d records, want 1", n)
+	}
+	err := fleet.CreateBucket(t.Context(), w.js, jetstream.KeyValueConfig{Bucket: bucket, MaxBytes: 1 << 20})
+	if !errors.Is(err, jetstream.ErrBucketExists) {
+		t.Errorf("with another configuration: %v, want ErrBucketExists", err)
+	}
+}
+
+func TestDomain(t *testing.T) {
+	t.Parallel()
+	w := newWorldWith(t, &server.Options{JetStreamDomain: "hub"}, jetstream.KeyValueConfig{}, 1)
+	for name, js := range map[string]func() (jetstream.JetStream, error){
+		"domain": func() (jetstream.JetStream, error) { return jetstream.NewWithDomain(w.js.Conn(), "hub") },
+		"prefix": func() (jetstream.JetStream, error) { return jetstream.NewWithAPIPrefix(w.js.Conn(), "$JS.hub.API") },
+	} {
+		js, err := js()
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := newGroup[string](t, js)
+		l, here, _ := begin(t, w.g[0], "k")
+		there := start(t, g, "k", never)
+		w.watched(2)
+		l.give("v")
+		here.want(t, "without "+name, "v")
+		there.want(t, "with "+name, "v")
+		if v, err, _ := g.DoContext(t.Context(), "k", returns("own")); v != "own" || err != nil {
+			t.Errorf("with %s: %q, %v, want own", name, v, err)
+		}
+		wantStats(t, "with "+name, g, fleet.Stats{Received: 1, Loads: 1})
+	}
+}
+
+// What a call costs.
+
+// However many callers a process has for a key, it asks the engine once for
+// all of them: one write that claims it and one watch.
+func TestManyCallersCostTheEngineOne(t *testing.T) {
+	t.Parallel()
+	const callers = 1000
+	w := newWorld(t, 2, fleet.Lease(time.Hour)) // no renewals
+	for i, g := range w.g[:2] {
+		g.DoContext(t.Context(), fmt.Sprint("warm", i), returns("v"))
+	}
+	w.watched(0)
+	w.empty()
+	api := func() uint64 {
+		s, err := w.srv.Jsz(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.API.Total
+	}
+	msgs := func() (n int64) {
+		z, err := w.srv.Connz(nil) // Varz lags
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range z.Conns {
+			n += c.InMsgs
+		}
+		return n
+	}
+	writes := w.info().State.LastSeq
+	l := newLoader()
+	crowd := func(g *fleet.Group[string], fn func(context.Context) (string, error)) (calls []*call) {
+		for range callers {
+			calls = append(calls, start(t, g, "k", fn))
+		}
+		until(t, "all callers", func() bool { return g.Stats().Callers.Joined == callers-1 })
+		return calls
+	}
+
+	apiBefore, msgsBefore := api(), msgs()
+	here := crowd(w.g[0], l.fn)
+	l.running(t)
+	until(t, "the watch", func() bool { return api() == apiBefore+1 })
+	there := crowd(w.g[1], never)
+	until(t, "the other's watch", func() bool { return api() == apiBefore+2 })
+	l.give("v")
+	for _, c := range append(here, there...) {
+		c.want(t, "a caller", "v")
+	}
+	until(t, "the end of the watches", func() bool { return api() == apiBefore+4 })
+	if n := msgs() - msgsBefore; n != 8 {
+		t.Errorf("%d callers: %d messages, want 8: claim, watch, result, end of the watch; claim, watch, look, end of the watch", 2*callers, n)
+	}
+	if n := w.info().State.LastSeq - writes; n != 2 {
+		t.Errorf("%d callers: %d writes, want 2", 2*callers, n)
+	}
+}
+
+// Without the engine.
+
+// When the connection says that it is down nobody waits for anything.
+func TestClosedConnectionFallsBackAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0)
+	js, js2 := dial(t, w.srv.ClientURL()), dial(t, w.srv.ClientURL())
+	g := newGroup[string](t, js, fleet.EngineTimeout(time.Hour))
+	required := newGroup[string](t, js2, fleet.EngineTimeout(time.Hour), fleet.RequireEngine())
+	js.Conn().Close()
+	js2.Conn().Close()
+
+	l, c, _ := begin(t, g, "k")
+	joined := start(t, g, "k", never)
+	until(t, "the second caller", func() bool { return g.Stats().Callers.Joined == 1 })
+	l.give("v")
+	c.want(t, "first", "v")
+	joined.want(t, "second", "v")
+	wantStats(t, "the Group", g, fleet.Stats{Loads: 1, Fallbacks: 1, Unsent: 1})
+
+	if a := start(t, required, "k", never).wait(t); !errors.Is(a.err, fleet.ErrUnavailable) {
+		t.Errorf("with RequireEngine: %+v, want ErrUnavailable", a)
+	}
+	wantStats(t, "with RequireEngine", required, fleet.Stats{})
+}
+
+// Forget then reaches this process alone, and says so.
+func TestForgetWithoutEngine(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0)
+	js := dial(t, w.srv.ClientURL())
+	g := newGroup[string](t, js)
+	l, old, _ := begin(t, g, "k")
+	js.Conn().Close()
+	if err := g.Forget(t.Context(), "k"); !errors.Is(err, fleet.ErrUnavailable) {
+		t.Errorf("Forget: %v, want ErrUnavailable", err)
+	}
+	l2, newer, _ := begin(t, g, "k")
+	l.give("old")
+	l2.give("newer")
+	old.want(t, "the forgotten load's caller", "old")
+	newer.want(t, "the next caller", "newer")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := g.Forget(ctx, "k"); err != context.Canceled {
+		t.Errorf("Forget with a done context: %v, want context canceled", err)
+	}
+}
+
+// The server stops while a load is under way. Who waits falls back at once,
+// and who loads goes on; and when the server is back, all is as before.
+func TestServerStoppedAndRestartedMidFlight(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 3, fleet.EngineTimeout(time.Hour))
+	required := newGroup[string](t, dial(t, w.srv.ClientURL()), fleet.RequireEngine())
+	l, loading, _ := begin(t, w.g[0], "k")
+	l2 := newLoader()
+	w.watched(1)
+	waiting := []*call{start(t, w.g[1], "k", l2.fn), start(t, w.g[2], "k", l2.fn)}
+	strict := start(t, required, "k", never)
+	w.watched(4)
+	stop(w.srv)
+	l2.running(t)
+	l2.running(t)
+	l2.give("own")
+	l2.give("own")
+	for i, c := range waiting {
+		c.want(t, fmt.Sprintf("waiter %d", i), "own")
+		wantStats(t, "a waiter", w.g[1+i], fleet.Stats{Loads: 1, Fallbacks: 1, Unsent: 1})
+	}
+	if a := strict.wait(t); !errors.Is(a.err, fleet.ErrUnavailable) {
+		t.Errorf("a waiter with RequireEngine: %+v, want ErrUnavailable", a)
+	}
+
+	w.srv = serve(t, w.opts)
+	until(t, "the connections", func() bool { return w.srv.NumClients() == 5 })
+	// The load that was under way has kept its lease of ten seconds.
+	there := start(t, w.g[1], "k", never)
+	until(t, "a watch", func() bool { return w.info().State.Consumers >= 1 })
+	time.Sleep(100 * time.Millisecond)
+	l.give("v")
+	loading.want(t, "who went on loading", "v")
+	there.want(t, "who came after the restart", "v")
+	wantStats(t, "who went on loading", w.g[0], fleet.Stats{Loads: 1})
+}
+
+// A client is cut off, and its connection does not know it: it takes the
+// EngineTimeout to find out. Callers' contexts are heeded meanwhile.
+func TestCutOffClient(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	g, line := w.behind(fleet.EngineTimeout(time.Second))
+	line.cut()
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err, _ := g.DoContext(ctx, "impatient", never); err != context.DeadlineExceeded {
+		t.Errorf("an impatient caller: %v, want deadline exceeded", err)
+	}
+	if d := time.Since(began); d > 900*time.Millisecond {
+		t.Errorf("an impatient caller waited %v, want 50ms", d)
+	}
+
+	l, c, _ := begin(t, g, "k")
+	if d := time.Since(began); d < time.Second {
+		t.Errorf("fell back after %v, want the EngineTimeout of 1s", d)
+	}
+	l.give("alone")
+	c.want(t, "the caller", "alone")
+
+	line.mend()
+	l, c, _ = begin(t, w.g[0], "k2")
+	there := start(t, g, "k2", never)
+	w.watched(2)
+	l.give("together")
+	c.want(t, "who loads", "together")
+	there.want(t, "who was cut off", "together")
+}
+
+// The same while waiting: when the renewal is overdue, the engine is asked,
+// and has the EngineTimeout to answer.
+func TestCutOffWhileWaiting(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1, fleet.Lease(time.Second))
+	g, line := w.behind(fleet.Lease(time.Second), fleet.EngineTimeout(time.Second))
+	l, loading, _ := begin(t, w.g[0], "k")
+	l2 := newLoader()
+	waiting := start(t, g, "k", l2.fn)
+	w.watched(2)
+	line.cut()
+	l2.running(t)
+	l2.give("alone")
+	waiting.want(t, "who was cut off", "alone")
+	wantStats(t, "who was cut off", g, fleet.Stats{Loads: 1, Fallbacks: 1, Unsent: 1})
+	l.give("v")
+	loading.want(t, "who loads", "v")
+}
+
+// A watch that brings nothing, for whatever reason, costs time and no more.
+func TestWatchLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2, fleet.Lease(2*time.Second), fleet.Linger(time.Hour))
+	l, loading, _ := begin(t, w.g[0], "k")
+	waiting := start(t, w.g[1], "k", never)
+	w.watched(2)
+	s, err := w.js.Stream(t.Context(), "KV_"+bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for c := range s.ListConsumers(t.Context()).Info() {
+		if err := s.DeleteConsumer(t.Context(), c.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.give("v")
+	loading.want(t, "who loads", "v")
+	waiting.want(t, "who waits", "v")
+}
