@@ -105,30 +105,8 @@ func (c *cluster) settled() {
 			}
 			led = led || s.JetStreamIsStreamLeader(server.DEFAULT_GLOBAL_ACCOUNT, "KV_"+bucket)
 		}
-		return led && c.watches("") >= 0
+		return led && watches(c.js, "") >= 0
 	})
-}
-
-// watches is how many there are of a key, or -1 if nobody knows. (Those of
-// earlier keys may outlive their flight where a node was lost.)
-func (c *cluster) watches(key string) int {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	s, err := c.js.Stream(ctx, "KV_"+bucket)
-	if err != nil {
-		return -1
-	}
-	n := 0
-	list := s.ListConsumers(ctx)
-	for i := range list.Info() {
-		if i.Config.FilterSubject == "$KV."+bucket+"."+key+".*" {
-			n++
-		}
-	}
-	if list.Err() != nil {
-		return -1
-	}
-	return n
 }
 
 // Three nodes lose a follower, get it back, and lose the leader, each time
@@ -159,7 +137,7 @@ func TestCluster(t *testing.T) {
 				return fmt.Sprint(key, " by ", i), nil
 			}))
 		}
-		until(t, "six watches "+what, func() bool { return c.watches(key) == 6 })
+		until(t, "six watches "+what, func() bool { return watches(c.js, key) == 6 })
 		if lose >= 0 {
 			c.stop(lose)
 			c.settled()

@@ -164,6 +164,28 @@ func (w *world) watched(n int) {
 	until(w.t, fmt.Sprintf("%d watches", n), func() bool { return w.info().State.Consumers == n })
 }
 
+// watches is how many there are of a key, or -1 if nobody knows. Those of
+// earlier keys may be late, or outlive their flight where a node was lost.
+func watches(js jetstream.JetStream, key string) int {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	s, err := js.Stream(ctx, "KV_"+bucket)
+	if err != nil {
+		return -1
+	}
+	n := 0
+	list := s.ListConsumers(ctx)
+	for i := range list.Info() {
+		if i.Config.FilterSubject == "$KV."+bucket+"."+key+".*" {
+			n++
+		}
+	}
+	if list.Err() != nil {
+		return -1
+	}
+	return n
+}
+
 // empty waits until nothing is left in the bucket.
 func (w *world) empty() {
 	w.t.Helper()
@@ -237,7 +259,7 @@ func (c *call) wait(t *testing.T) answer {
 func (c *call) want(t *testing.T, who, v string) {
 	t.Helper()
 	if a := c.wait(t); a.v != v || a.err != nil || a.panic != nil || a.exited {
-		t.Errorf("%s got %+v, want %q", who, a, v)
+		t.Errorf("%s got %+v (%v), want %q", who, a, a.err, v)
 	}
 }
 

@@ -1,0 +1,105 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+// Package fleet suppresses duplicate calls across processes: one of them does
+// the work, and the callers in all of them get its result.
+//
+// In one process a [example.com/singleflight.Group] makes one load of ten thousand; a
+// service that runs on fifty machines still makes fifty. Where that is too
+// many, this package has the processes agree on one, over NATS JetStream:
+//
+//	var js jetstream.JetStream // connected
+//	users, err := fleet.New[User](ctx, js, "users")
+//	…
+//	u, err, _ := users.DoContext(ctx, id, func(ctx context.Context) (User, error) {
+//		return db.LoadUser(ctx, id)
+//	})
+//
+// The bucket has to be there; [CreateBucket] makes it. In front of the engine
+// is a singleflight.Group, so that a process asks it once for all its callers
+// of a key.
+//
+// # What is promised
+//
+// One load of a key in all processes, while the process that loads keeps its
+// lease. It is not “exactly once”: no lease can promise that to a process
+// that is stopped, or cut off from the engine, and does not know it. fn has to
+// bear being run twice at a time.
+//
+// All else is as in a singleflight.Group. Nothing is kept: a call takes the
+// result only of a load that was under way when it began, or that began after
+// it, and one that finds a result already there loads anew. A process learns
+// that a load has ended a message's way later than the engine, and a caller
+// who comes to it in between still joins; it is the same with Forget.
+//
+// Every wait ends when the caller's context is done.
+//
+// # The lease
+//
+// The process that loads holds the key's record in the bucket, and renews it
+// at half the [Lease] while fn runs, however long that is. Nobody polls:
+// those who wait watch the record, and the engine announces when it expires.
+//
+//   - The process dies: its record expires, and one of those who wait takes
+//     over, within the lease and a second.
+//   - It is stopped for longer than the lease, by a signal, the scheduler, a
+//     virtual machine that moves: the same. When it goes on, its writes are
+//     rejected, since each names the revision that it replaces; the context
+//     of fn is cancelled, and its callers get the result of the newer load,
+//     now or when it is there.
+//   - Its last caller leaves: fn is cancelled, the record is released, and one
+//     of those who wait takes over at once.
+//   - fn fails or panics: the others are told, and do not take over. The next
+//     call loads.
+//
+// Only the engine's clock counts; those of the processes may differ.
+//
+// # Without the engine
+//
+// A process to which the engine does not answer loads for itself, once for
+// all its callers, and counts it in [Stats]; with [RequireEngine] the callers
+// get [ErrUnavailable]. It finds out at once if the connection says that it is
+// closed or reconnecting, and otherwise within the [EngineTimeout], for each
+// request and for a renewal that is overdue. The next call asks the engine
+// again.
+//
+//   - A process is cut off: it loads for itself. If it held a key, it goes on
+//     and gives its callers what it found; the others take over when the
+//     lease has ended. So there are two loads, on the two sides.
+//   - Two of three nodes are down: the bucket cannot be written, and every
+//     process is on its own until there are two again.
+//   - One of three is down: the clients that were connected to it fall back
+//     for the calls that wait at that moment. If it led the bucket, writes
+//     wait for the election of another, which may take longer than the
+//     EngineTimeout.
+//   - A result that cannot be delivered, since the engine went away while fn
+//     ran, is lost on the others: they wait for the end of the lease, and
+//     load again.
+//
+// # What to watch for
+//
+// What a singleflight.Group asks of fn holds here: everything that fn depends
+// on belongs in the key, its value is shared and must not be modified, it may
+// run on after its callers have left, and a panic that nobody is left to
+// receive ends the program. Beyond that:
+//
+//   - A value has to survive the journey: by default what encoding/json makes
+//     of it, no larger than the server's max_payload (1 MiB by default). One
+//     that cannot be sent is given to the callers where it was loaded; the
+//     other processes then load for themselves, and a warning is logged, once.
+//   - While it runs, a load costs the engine a claim, a watch and a result,
+//     and each process that waits a claim, a read and a watch. That is
+//     milliseconds, and too much for loads that take less.
+//   - If the load of a key waits for another key, and that one's, in another
+//     process, for the first, all wait until their contexts are done. A Group
+//     finds such circles in its own process only.
+//   - The text of an error, or of a panic's value, is sent to the other
+//     processes.
+//
+// # Origin
+//
+// One load in a whole set of processes is what groupcache promises, by giving
+// each key an owner. Leases with fencing, here the revision, are from the
+// literature on distributed locks.
+package fleet
