@@ -21,6 +21,8 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/dustin/go-humanize/english"
 	"golang.org/x/term"
+
+	"example.com/singleflight/examples/internal/draw"
 )
 
 // maxCallers take 600 MB while they wait.
@@ -56,9 +58,9 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for the first
 
 	// Asked now, because nobody wants to hear of it when the work is done.
-	var pic *target
+	var pic *draw.File
 	if opt.picture != "" {
-		if pic, err = create(opt.picture); err != nil {
+		if pic, err = draw.Create(opt.picture); err != nil {
 			exit(2, err)
 		}
 	}
@@ -103,19 +105,19 @@ func parse(args []string, help io.Writer) (opt options, err error) {
 	return opt, nil
 }
 
-func run(ctx context.Context, opt options, pic *target) error {
+func run(ctx context.Context, opt options, pic *draw.File) error {
 	if pic != nil {
-		defer pic.discard()
+		defer pic.Discard()
 	}
 	r, err := compare(ctx, opt)
 	if err != nil {
 		return err
 	}
 	if pic != nil {
-		if err := draw(pic, r); err != nil {
+		if err := render(pic, r); err != nil {
 			return err
 		}
-		if err := pic.commit(); err != nil {
+		if err := pic.Commit(); err != nil {
 			return err
 		}
 	}
@@ -217,29 +219,20 @@ func (r report) print(w io.Writer) error {
 	} else {
 		fmt.Fprintf(&b, "all at once.\n")
 	}
-	fmt.Fprintf(&b, "The database has %d connections, and needs %v for a query when idle.\n\n", conns, short(r.alone))
+	fmt.Fprintf(&b, "The database has %d connections, and needs %v for a query when idle.\n\n", conns, draw.Short(r.alone))
 
 	t := tabwriter.NewWriter(&b, 0, 0, 3, ' ', tabwriter.AlignRight)
 	row := func(name string, without, with any) { fmt.Fprintf(t, "%-22s\t%v\t%v\t\n", name, without, with) }
 	row("", "without", "with a Group")
 	row("queries run", humanize.Comma(r.Without.Queries), humanize.Comma(r.With.Queries))
-	row("last caller answered", short(r.Without.Wall), short(r.With.Wall))
-	row("slowest caller", short(r.Without.Slowest), short(r.With.Slowest))
-	row("median caller", short(r.Without.Median), short(r.With.Median))
+	row("last caller answered", draw.Short(r.Without.Wall), draw.Short(r.With.Wall))
+	row("slowest caller", draw.Short(r.Without.Slowest), draw.Short(r.With.Slowest))
+	row("median caller", draw.Short(r.Without.Median), draw.Short(r.With.Median))
 	row("queries saved", "", humanize.Comma(r.Without.Queries-r.With.Queries))
 	t.Flush()
 
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// short is d to three digits.
-func short(d time.Duration) time.Duration {
-	unit := time.Duration(1)
-	for d/unit >= 1000 {
-		unit *= 10
-	}
-	return d.Round(unit)
 }
 
 // count is n of them, as one would write it.

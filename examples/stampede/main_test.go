@@ -19,6 +19,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"example.com/singleflight/examples/internal/draw"
 )
 
 var binary string
@@ -311,7 +313,7 @@ func TestPictureLens(t *testing.T) {
 		{time.Second, false},
 	} {
 		var b bytes.Buffer
-		err := draw(&b, report{
+		err := render(&b, report{
 			Callers: 1,
 			Without: half{1, time.Second, time.Second, time.Second, []caller{{0, time.Second, 0, time.Second}}},
 			With:    half{1, tt.with, tt.with, tt.with, []caller{{0, tt.with, 0, tt.with}}},
@@ -333,15 +335,15 @@ func TestPictureThroughLink(t *testing.T) {
 	if err := errors.Join(os.WriteFile(file, []byte("old"), 0o600), os.Symlink(file, link)); err != nil {
 		t.Fatal(err)
 	}
-	pic, err := create(link)
+	pic, err := draw.Create(link)
 	if err != nil {
 		t.Fatal(err)
 	}
 	io.WriteString(pic, "new")
-	if err := pic.commit(); err != nil {
+	if err := pic.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	pic.discard()
+	pic.Discard()
 	wantFiles(t, dir, "a.svg", "link.svg")
 	if data, _ := os.ReadFile(file); string(data) != "new" {
 		t.Errorf("%q where the link leads, want the new picture", data)
@@ -635,14 +637,4 @@ func TestProgress(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	})
-}
-
-func TestShort(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		0: "0s", 999: "999ns", 12345: "12.3µs", 5213456789: "5.21s", 999999: "1ms", 75 * time.Second: "1m15s",
-	} {
-		if got := short(d).String(); got != want {
-			t.Errorf("short(%d) = %s, want %s", d, got, want)
-		}
-	}
 }

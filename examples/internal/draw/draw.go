@@ -1,0 +1,102 @@
+// Package draw has what the pictures and tables of the examples share.
+package draw
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// Short is d to three digits.
+func Short(d time.Duration) time.Duration {
+	unit := time.Duration(1)
+	for d/unit >= 1000 {
+		unit *= 10
+	}
+	return d.Round(unit)
+}
+
+// Num is x to a tenth.
+func Num(x float64) string {
+	return strconv.FormatFloat(math.Round(x*10)/10, 'f', -1, 64)
+}
+
+// A File is a file that appears under its name when it is complete, and not before.
+type File struct {
+	*os.File
+	path string
+}
+
+// Create begins the file that will be at path.
+func Create(path string) (*File, error) {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real // the file is replaced, not the link
+		if err := replaceable(path); err != nil {
+			return nil, err
+		}
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		if pe, ok := errors.AsType[*fs.PathError](err); ok {
+			pe.Path = path // the name that the user knows
+		}
+		return nil, err
+	}
+	return &File{f, path}, nil
+}
+
+// replaceable reports why what is at path had better stay: a rename would ask
+// neither what it is nor whether it may be written to.
+func replaceable(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", path)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// Commit puts the file under its name.
+func (f *File) Commit() error {
+	if err := f.Chmod(0o644); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), f.path)
+}
+
+// Discard does nothing after Commit.
+func (f *File) Discard() {
+	f.Close()
+	os.Remove(f.Name())
+}
+
+// Ticks are the times from 0 to span at which to mark an axis: at most n and
+// one of them, in steps of 1, 2, 5, 10, 20, 50 …
+func Ticks(span time.Duration, n int) (ticks []time.Duration) {
+	step := time.Duration(1)
+	for i := 0; span/step > time.Duration(n); i++ {
+		if i%3 == 1 {
+			step = step / 2 * 5
+		} else {
+			step *= 2
+		}
+	}
+	for t := time.Duration(0); t <= span; t += step {
+		ticks = append(ticks, t)
+	}
+	return ticks
+}
