@@ -1,0 +1,183 @@
+// Fleet shows four processes, each with a thousand callers for one cold key,
+// that make one load between them, and what becomes of it when the process
+// that loads is killed.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"example.com/singleflight/examples/internal/draw"
+)
+
+const (
+	maxProcesses = 16
+	maxCallers   = 20_000 // in all
+)
+
+type options struct {
+	processes, callers int
+	kill               bool
+	picture            string
+	json               bool
+}
+
+func main() {
+	if os.Getenv(workerEnv) != "" {
+		work()
+		return
+	}
+	opt, err := parse(os.Args[1:], os.Stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		exit(2, err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for the first
+
+	var pic *draw.File
+	if opt.picture != "" {
+		if pic, err = draw.Create(opt.picture); err != nil {
+			exit(2, err)
+		}
+	}
+	err = run(ctx, opt, pic)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		exit(130, context.Cause(ctx))
+	case err != nil:
+		exit(1, err)
+	}
+}
+
+func exit(status int, err error) {
+	fmt.Fprintln(os.Stderr, "fleet:", err)
+	os.Exit(status)
+}
+
+func parse(args []string, help io.Writer) (opt options, err error) {
+	f := flag.NewFlagSet("fleet", flag.ContinueOnError)
+	f.IntVar(&opt.processes, "processes", 4, "how `many` processes")
+	f.IntVar(&opt.callers, "callers", 1000, "how `many` callers in each")
+	f.BoolVar(&opt.kill, "kill", false, "kill the process that loads, while it does")
+	f.StringVar(&opt.picture, "o", "", "draw what happened to this SVG `file`")
+	f.BoolVar(&opt.json, "json", false, "print one JSON object instead of the table")
+
+	f.SetOutput(io.Discard) // an error is one line, without the usage
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(help, "usage: fleet [-processes n] [-callers n] [-kill] [-o file.svg] [-json]")
+			f.SetOutput(help)
+			f.PrintDefaults()
+		}
+		return opt, err
+	}
+	switch {
+	case f.NArg() > 0:
+		return opt, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	case opt.processes < 2 || opt.processes > maxProcesses:
+		return opt, fmt.Errorf("-processes %d: want 2 to %d", opt.processes, maxProcesses)
+	case opt.callers < 1 || opt.callers > maxCallers/opt.processes:
+		return opt, fmt.Errorf("-callers %d: want 1 to %d in each of %d processes", opt.callers, maxCallers/opt.processes, opt.processes)
+	}
+	return opt, nil
+}
+
+func run(ctx context.Context, opt options, pic *draw.File) error {
+	if pic != nil {
+		defer pic.Discard()
+	}
+	r, err := race(ctx, opt)
+	if err != nil {
+		return err
+	}
+	if pic != nil {
+		if err := render(pic, r); err != nil {
+			return err
+		}
+		if err := pic.Commit(); err != nil {
+			return err
+		}
+	}
+	// Last, with nothing left to remove.
+	if opt.json {
+		return json.NewEncoder(os.Stdout).Encode(r)
+	}
+	return r.print(os.Stdout)
+}
+
+// A report is what is printed and drawn. Times are since the first caller in
+// any process.
+type report struct {
+	Processes int           `json:"processes"`
+	Callers   int           `json:"callers"` // in all
+	Loads     int           `json:"loads"`
+	Slowest   time.Duration `json:"slowest_ns"` // of those who lived to get an answer
+	Killed    time.Duration `json:"killed_ns,omitempty"`
+
+	Each []process `json:"each"`
+}
+
+// A process is what one of them went through.
+type process struct {
+	Callers int           `json:"callers"`
+	Loads   int           `json:"loads"`
+	Slowest time.Duration `json:"slowest_ns"`
+	Killed  bool          `json:"killed,omitempty"`
+
+	came, first, last time.Duration // its first caller, and the first and the last answer
+	load              *span         // of fn
+}
+
+type span struct{ began, ended time.Duration }
+
+func (r report) print(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s processes of %s callers each ask for one cold key.\n\n",
+		humanize.Comma(int64(r.Processes)), humanize.Comma(int64(r.Each[0].Callers)))
+	t := tabwriter.NewWriter(&b, 0, 0, 3, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "process\tcallers\tloads\tslowest\t\n")
+	for i, p := range r.Each {
+		slowest := draw.Short(p.Slowest).String()
+		if p.Killed {
+			slowest = "killed"
+		}
+		fmt.Fprintf(t, "%d\t%s\t%d\t%s\t\n", i+1, humanize.Comma(int64(p.Callers)), p.Loads, slowest)
+	}
+	fmt.Fprintf(t, "all\t%s\t%d\t%s\t\n", humanize.Comma(int64(r.Callers)), r.Loads, draw.Short(r.Slowest))
+	t.Flush()
+	if r.Killed > 0 {
+		i, next := r.takeover()
+		fmt.Fprintf(&b, "\nProcess %d was killed while it loaded. Process %d took over after %v; the lease is %v.\n",
+			i+1, next+1, draw.Short(r.Each[next].load.began-r.Killed), lease)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// takeover is who was killed, and who loaded then.
+func (r report) takeover() (killed, next int) {
+	for i, p := range r.Each {
+		switch {
+		case p.Killed:
+			killed = i
+		case p.load != nil:
+			next = i
+		}
+	}
+	return killed, next
+}
