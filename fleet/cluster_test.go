@@ -22,13 +22,13 @@ import (
 
 // A cluster is an engine of three nodes.
 type cluster struct {
-	t    *testing.T
+	t    testing.TB
 	opts [3]*server.Options
 	srv  [3]*server.Server // nil while stopped
 	js   jetstream.JetStream
 }
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t testing.TB) *cluster {
 	t.Helper()
 	c := &cluster{t: t}
 	var routes []*url.URL
@@ -113,6 +113,7 @@ func (c *cluster) settled() {
 // while a load is under way. Who is connected to the node that is lost falls
 // back; nobody else notices.
 func TestCluster(t *testing.T) {
+	slow(t)
 	t.Parallel()
 	c := newCluster(t)
 	var groups []*fleet.Group[string]

@@ -9,10 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"example.com/singleflight/fleet"
@@ -109,6 +111,45 @@ func TestDomain(t *testing.T) {
 			t.Errorf("with %s: %q, %v, want own", name, v, err)
 		}
 		wantStats(t, "with "+name, g, fleet.Stats{Received: 1, Loads: 1})
+	}
+}
+
+// What a user of the engine needs to be allowed, as the README lists it.
+func TestPermissions(t *testing.T) {
+	t.Parallel()
+	allow := func(subjects ...string) *server.SubjectPermission { return &server.SubjectPermission{Allow: subjects} }
+	w := &world{t: t, opts: &server.Options{Users: []*server.User{
+		{Username: "admin", Password: "a"},
+		{Username: "fleet", Password: "f", Permissions: &server.Permissions{
+			Publish: allow("$KV.flights.>",
+				"$JS.API.STREAM.INFO.KV_flights", "$JS.API.STREAM.MSG.GET.KV_flights",
+				"$JS.API.CONSUMER.CREATE.KV_flights.>", "$JS.API.CONSUMER.DELETE.KV_flights.>", "$JS.FC.>"),
+			Subscribe: allow("_INBOX.>"),
+		}},
+	}}}
+	w.srv = serve(t, w.opts)
+	w.js = dial(t, w.srv.ClientURL(), nats.UserInfo("admin", "a"))
+	create(t, w.js, jetstream.KeyValueConfig{})
+	var denied atomic.Value
+	user := func() *fleet.Group[string] {
+		return newGroup[string](t, dial(t, w.srv.ClientURL(), nats.UserInfo("fleet", "f"),
+			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { denied.Store(err) })), fleet.Lease(time.Second))
+	}
+	a, b := user(), user()
+	l, here, _ := begin(t, a, "k")
+	there := start(t, b, "k", never)
+	w.watched(2)
+	if err := b.Forget(t.Context(), "k"); err != nil {
+		t.Error(err)
+	}
+	time.Sleep(1500 * time.Millisecond) // it is renewed
+	l.give("v")
+	here.want(t, "where fn ran", "v")
+	there.want(t, "elsewhere", "v")
+	w.watched(0)
+	w.empty()
+	if err := denied.Load(); err != nil {
+		t.Errorf("denied: %v", err)
 	}
 }
 

@@ -29,7 +29,7 @@ import (
 const patience = 30 * time.Second
 
 // until waits for what other goroutines, processes or the engine do.
-func until(t *testing.T, what string, cond func() bool) {
+func until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !cond(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -38,9 +38,16 @@ func until(t *testing.T, what string, cond func() bool) {
 	}
 }
 
+// slow is for tests with processes or clusters, which -short leaves out.
+func slow(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short")
+	}
+}
+
 // serve starts a server that stops with the test. Its port stays the same
 // when it is started again from its options.
-func serve(t *testing.T, opts *server.Options) *server.Server {
+func serve(t testing.TB, opts *server.Options) *server.Server {
 	t.Helper()
 	opts.Host, opts.NoSigs, opts.NoLog = "127.0.0.1", true, true
 	opts.JetStream = true
@@ -69,7 +76,7 @@ func stop(s *server.Server) {
 }
 
 // dial connects to a server until the test ends.
-func dial(t *testing.T, url string, opts ...nats.Option) jetstream.JetStream {
+func dial(t testing.TB, url string, opts ...nats.Option) jetstream.JetStream {
 	t.Helper()
 	opts = append([]nats.Option{
 		nats.MaxReconnects(-1),
@@ -90,7 +97,7 @@ func dial(t *testing.T, url string, opts ...nats.Option) jetstream.JetStream {
 
 const bucket = "flights"
 
-func create(t *testing.T, js jetstream.JetStream, cfg jetstream.KeyValueConfig) {
+func create(t testing.TB, js jetstream.JetStream, cfg jetstream.KeyValueConfig) {
 	t.Helper()
 	cfg.Bucket = bucket
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -100,7 +107,7 @@ func create(t *testing.T, js jetstream.JetStream, cfg jetstream.KeyValueConfig) 
 	}
 }
 
-func newGroup[V any](t *testing.T, js jetstream.JetStream, opts ...fleet.Option) *fleet.Group[V] {
+func newGroup[V any](t testing.TB, js jetstream.JetStream, opts ...fleet.Option) *fleet.Group[V] {
 	t.Helper()
 	g, err := fleet.New[V](t.Context(), js, bucket, opts...)
 	if err != nil {
@@ -112,24 +119,24 @@ func newGroup[V any](t *testing.T, js jetstream.JetStream, opts ...fleet.Option)
 // A world is an engine, and Groups with a connection of their own to it, as
 // processes have.
 type world struct {
-	t    *testing.T
+	t    testing.TB
 	srv  *server.Server
 	opts *server.Options
 	js   jetstream.JetStream
 	g    []*fleet.Group[string]
 }
 
-func newWorld(t *testing.T, groups int, opts ...fleet.Option) *world {
+func newWorld(t testing.TB, groups int, opts ...fleet.Option) *world {
 	t.Helper()
 	return newWorldOn(t, jetstream.KeyValueConfig{}, groups, opts...)
 }
 
-func newWorldOn(t *testing.T, cfg jetstream.KeyValueConfig, groups int, opts ...fleet.Option) *world {
+func newWorldOn(t testing.TB, cfg jetstream.KeyValueConfig, groups int, opts ...fleet.Option) *world {
 	t.Helper()
 	return newWorldWith(t, new(server.Options), cfg, groups, opts...)
 }
 
-func newWorldWith(t *testing.T, srv *server.Options, cfg jetstream.KeyValueConfig, groups int, opts ...fleet.Option) *world {
+func newWorldWith(t testing.TB, srv *server.Options, cfg jetstream.KeyValueConfig, groups int, opts ...fleet.Option) *world {
 	t.Helper()
 	w := &world{t: t, opts: srv}
 	w.srv = serve(t, w.opts)
@@ -195,7 +202,7 @@ func (w *world) empty() {
 // A ledger counts loads outside the engine, and of all processes.
 type ledger string
 
-func newLedger(t *testing.T) ledger { return ledger(filepath.Join(t.TempDir(), "loads")) }
+func newLedger(t testing.TB) ledger { return ledger(filepath.Join(t.TempDir(), "loads")) }
 
 func (l ledger) add(line string) error {
 	f, err := os.OpenFile(string(l), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
@@ -227,7 +234,7 @@ type call struct {
 }
 
 // start calls DoContext on a goroutine of its own.
-func start(t *testing.T, g *fleet.Group[string], key string, fn func(context.Context) (string, error)) *call {
+func start(t testing.TB, g *fleet.Group[string], key string, fn func(context.Context) (string, error)) *call {
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	c := &call{make(chan answer, 1), cancel}
@@ -245,7 +252,7 @@ func start(t *testing.T, g *fleet.Group[string], key string, fn func(context.Con
 	return c
 }
 
-func (c *call) wait(t *testing.T) answer {
+func (c *call) wait(t testing.TB) answer {
 	t.Helper()
 	select {
 	case a := <-c.answer:
@@ -256,7 +263,7 @@ func (c *call) wait(t *testing.T) answer {
 	}
 }
 
-func (c *call) want(t *testing.T, who, v string) {
+func (c *call) want(t testing.TB, who, v string) {
 	t.Helper()
 	if a := c.wait(t); a.v != v || a.err != nil || a.panic != nil || a.exited {
 		t.Errorf("%s got %+v (%v), want %q", who, a, a.err, v)
@@ -283,7 +290,7 @@ func (l *loader) fn(ctx context.Context) (string, error) {
 	}
 }
 
-func (l *loader) running(t *testing.T) context.Context {
+func (l *loader) running(t testing.TB) context.Context {
 	t.Helper()
 	select {
 	case ctx := <-l.began:
@@ -297,7 +304,7 @@ func (l *loader) running(t *testing.T) context.Context {
 func (l *loader) give(v string) { l.end <- func() (string, error) { return v, nil } }
 
 // idle fails the test if a load runs that should not.
-func (l *loader) idle(t *testing.T) {
+func (l *loader) idle(t testing.TB) {
 	t.Helper()
 	if n := len(l.began); n != 0 {
 		t.Errorf("%d more loads than wanted", n)
@@ -319,7 +326,7 @@ type line struct {
 	done  bool
 }
 
-func newLine(t *testing.T, to string) *line {
+func newLine(t testing.TB, to string) *line {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

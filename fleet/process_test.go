@@ -65,18 +65,20 @@ type config struct {
 
 // A command is for a worker.
 type command struct {
-	Do      string // call, leave, or how fn is to end: give, fail, panic, exit
+	Do      string // call, time, leave, or how fn is to end: give, fail, panic
 	Key     string
 	Callers int
+	Hold    time.Duration // of a load that is timed
 }
 
 // An event is from a worker.
 type event struct {
-	What  string // ready, loading, waiting, cancelled or answered
+	What  string // ready, loading, waiting, cancelled, answered or timed
 	Key   string
 	Value string         // by whom a load gives it
 	Got   map[string]int // callers, by what they got
 	Stats fleet.Stats
+	Added time.Duration // to the time that the load took, for one caller
 }
 
 func work(raw string) {
@@ -153,6 +155,20 @@ func work(raw string) {
 				wg.Wait()
 				tell(event{What: "answered", Key: c.Key, Got: got, Stats: g.Stats()})
 			}()
+		case "time":
+			go func() {
+				began := time.Now()
+				v, err, _ := g.DoContext(callers, c.Key, func(context.Context) (string, error) {
+					began := time.Now()
+					time.Sleep(c.Hold)
+					return time.Since(began).String(), nil
+				})
+				took := time.Since(began)
+				fatal(err)
+				load, err := time.ParseDuration(v)
+				fatal(err)
+				tell(event{What: "timed", Added: took - load, Stats: g.Stats()})
+			}()
 		case "leave":
 			leave()
 		default:
@@ -170,7 +186,7 @@ func fatal(err error) {
 
 // A worker is such a process, as the test sees it.
 type worker struct {
-	t      *testing.T
+	t      testing.TB
 	cmd    *exec.Cmd
 	in     *json.Encoder
 	events chan event
@@ -309,7 +325,7 @@ func together(w *world, workers []*worker, key string, callers int) (value strin
 }
 
 // taken waits for the worker that loads in place of another.
-func taken(t *testing.T, workers []*worker) (*worker, event) {
+func taken(t testing.TB, workers []*worker) (*worker, event) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		for _, p := range workers {
@@ -329,6 +345,7 @@ func taken(t *testing.T, workers []*worker) (*worker, event) {
 
 // 8 processes of 1,000 callers, a cold key, one load; 20 times over.
 func TestManyProcessesOneLoad(t *testing.T) {
+	slow(t)
 	t.Parallel()
 	const processes, callers, rounds = 8, 1000, 20
 	w := newWorld(t, 0)
@@ -371,6 +388,7 @@ func TestManyProcessesOneLoad(t *testing.T) {
 // When the loading process is killed, exactly one other takes over, within
 // the lease and a second.
 func TestKilledLoaderIsReplaced(t *testing.T) {
+	slow(t)
 	t.Parallel()
 	const lease = 2 * time.Second
 	w := newWorld(t, 0)
@@ -396,6 +414,7 @@ func TestKilledLoaderIsReplaced(t *testing.T) {
 // A process that is stopped for longer than its lease loses the key, and when
 // it goes on its callers get the newer value.
 func TestFrozenLoaderIsReplaced(t *testing.T) {
+	slow(t)
 	for _, over := range []bool{false, true} {
 		t.Run(fmt.Sprintf("over=%v", over), func(t *testing.T) {
 			t.Parallel()
@@ -428,6 +447,7 @@ func TestFrozenLoaderIsReplaced(t *testing.T) {
 }
 
 func TestFailureReachesEveryOtherProcess(t *testing.T) {
+	slow(t)
 	t.Parallel()
 	w := newWorld(t, 0)
 	loads := newLedger(t)
@@ -454,6 +474,7 @@ func TestFailureReachesEveryOtherProcess(t *testing.T) {
 }
 
 func TestLastCallerLeavingItsProcessHandsOver(t *testing.T) {
+	slow(t)
 	t.Parallel()
 	w := newWorld(t, 0)
 	loads := newLedger(t)
@@ -477,6 +498,7 @@ func TestLastCallerLeavingItsProcessHandsOver(t *testing.T) {
 }
 
 func TestLoadOutlastsTheLeaseOfItsProcess(t *testing.T) {
+	slow(t)
 	t.Parallel()
 	w := newWorld(t, 0)
 	loads := newLedger(t)

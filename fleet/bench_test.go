@@ -1,0 +1,55 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+package fleet_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// What a call for a cold key, made in eight processes at once, takes longer
+// than the load: the median over the processes, and the longest, averaged
+// over the rounds.
+func BenchmarkColdKey(b *testing.B) {
+	const processes, hold = 8, 50 * time.Millisecond
+	for _, nodes := range []int{1, 3} {
+		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) {
+			w := &world{t: b}
+			var cfg config
+			if nodes == 1 {
+				w = newWorldOn(b, jetstream.KeyValueConfig{}, 0)
+			} else {
+				cfg.URL = newCluster(b).urls(0)
+			}
+			workers := w.hire(processes, cfg)
+			var median, longest time.Duration
+			var loads uint64
+			for round := range b.N {
+				for _, p := range workers {
+					p.do(command{Do: "time", Key: fmt.Sprint("k", round), Hold: hold})
+				}
+				var added []time.Duration
+				loads = 0
+				for _, p := range workers {
+					e := p.next("timed")
+					added = append(added, e.Added)
+					loads += e.Stats.Loads
+				}
+				slices.Sort(added)
+				median += added[processes/2]
+				longest += added[processes-1]
+			}
+			ms := func(d time.Duration) float64 { return d.Seconds() * 1e3 / float64(b.N) }
+			b.ReportMetric(ms(median), "ms-added")
+			b.ReportMetric(ms(longest), "ms-added-longest")
+			b.ReportMetric(float64(loads)/float64(b.N), "loads/op")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
