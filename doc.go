@@ -86,4 +86,7 @@
 // The idea is that of groupcache's singleflight package and of
 // golang.org/x/sync/singleflight, whose argument order this package keeps.
 // Package dropin is for code written for the latter.
+//
+// A Group works within one process. Package fleet, in a module of its own,
+// does the same across processes.
 package singleflight

@@ -5,7 +5,7 @@
 // Package fleet suppresses duplicate calls across processes: one of them does
 // the work, and the callers in all of them get its result.
 //
-// In one process a [example.com/singleflight.Group] makes one load of ten thousand; a
+// In one process a singleflight.Group makes one load of ten thousand; a
 // service that runs on fifty machines still makes fifty. Where that is too
 // many, this package has the processes agree on one, over NATS JetStream:
 //

@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -34,6 +35,7 @@ func TestMain(m *testing.M) {
 		work(cfg)
 		return
 	}
+	flag.Set("test.parallel", "8") // unless given: they wait, most of the time, for the server's clock
 	status := m.Run()
 	if status == 0 {
 		status = leaks()
