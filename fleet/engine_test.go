@@ -378,3 +378,39 @@ func TestWatchLost(t *testing.T) {
 	loading.want(t, "who loads", "v")
 	waiting.want(t, "who waits", "v")
 }
+
+// The bucket is deleted and made anew while a load is under way: its
+// revisions begin again, and nothing that was seen counts any more.
+func TestBucketMadeAnewMidFlight(t *testing.T) {
+	for _, taken := range []bool{false, true} {
+		t.Run(fmt.Sprintf("taken=%v", taken), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 3, fleet.Lease(2*time.Second), fleet.Linger(time.Hour)) // the watches are gone too
+			for i := range 10 {
+				w.g[0].DoContext(t.Context(), fmt.Sprint(i), returns("v")) // so that the old revisions are higher
+			}
+			l, old, _ := begin(t, w.g[0], "k")
+			l2 := newLoader()
+			there := start(t, w.g[1], "k", l2.fn)
+			until(t, "both watches", func() bool { return watches(w.js, "k") == 2 })
+			if err := w.js.DeleteKeyValue(t.Context(), bucket); err != nil {
+				t.Fatal(err)
+			}
+			create(t, w.js, jetstream.KeyValueConfig{})
+			if taken {
+				l3, third, _ := begin(t, w.g[2], "k")
+				time.Sleep(3 * time.Second)
+				l3.give("anew")
+				third.want(t, "who claimed it in the new bucket", "anew")
+				old.want(t, "who held it in the old one", "anew")
+			} else {
+				l2.running(t)
+				l.give("old")
+				time.Sleep(100 * time.Millisecond) // its write is rejected
+				l2.give("anew")
+				old.want(t, "who held it in the old one", "anew")
+			}
+			there.want(t, "who waited", "anew")
+		})
+	}
+}

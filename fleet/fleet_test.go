@@ -239,7 +239,8 @@ func TestBadCallsPanic(t *testing.T) {
 				t.Errorf("nil ctx: panic %v, want singleflight: nil Context", p)
 			}
 		}()
-		w.g[0].DoContext(nil, "k", never)
+		var none context.Context
+		w.g[0].DoContext(none, "k", never)
 	}()
 	if a := start(t, w.g[0], "k", nil).wait(t); a.panic == nil {
 		t.Errorf("nil fn: %+v, want a panic", a)

@@ -258,10 +258,13 @@ func (f *flight[V]) look(ctx context.Context, token string) error {
 		if err != nil {
 			return err
 		}
-		if r.gone {
-			f.seen[name] = record{gone: true, rev: f.seen[name].rev}
+		switch last := f.seen[name].rev; {
+		case r.gone:
+			r.rev = last
+		case r.rev < last:
+			f.tooOld = 0 // the bucket was made anew, and all in it begun since
 		}
-		f.see(name, r)
+		f.seen[name] = r // later than all that was seen before it was asked for
 		if r.Token == token {
 			break
 		}
