@@ -24,8 +24,10 @@ var ErrUnavailable = errors.New("fleet: the engine does not answer")
 var (
 	errTaken    = errors.New("fleet: another revision is there")
 	errTooLarge = errors.New("fleet: more than the engine takes")
-	errDown     = errors.New("the connection is down")
+	errUnsent   = errors.New("fleet: it was not even asked")
 )
+
+var errDown = errors.New("the connection is down")
 
 // An engine is a bucket, and what is asked of it: to write, if a revision is
 // still the latest; to read the latest; and to watch.
@@ -72,12 +74,12 @@ func newEngine(ctx context.Context, js jetstream.JetStream, bucket string, timeo
 func (e *engine) request(ctx context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	late := time.AfterFunc(e.timeout, func() { cancel(fmt.Errorf("no answer within %v", e.timeout)) })
-	defer late.Stop()
+	ctx, stop := context.WithTimeoutCause(ctx, e.timeout, fmt.Errorf("no answer within %v", e.timeout))
+	defer stop()
 	down := e.down()
 	defer e.js.Conn().RemoveStatusListener(down) // and so close it
 	if !e.js.Conn().IsConnected() {
-		return errDown
+		return fmt.Errorf("%w: %w", errUnsent, errDown)
 	}
 	go func() {
 		if _, ok := <-down; ok {
@@ -85,8 +87,13 @@ func (e *engine) request(ctx context.Context, do func(context.Context) error) er
 		}
 	}()
 	err := do(ctx)
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse):
+		return fmt.Errorf("%w: %w", errUnsent, err)
 	}
 	return err
 }
@@ -171,35 +178,47 @@ func (e *engine) latest(ctx context.Context, name string) (r record, err error) 
 }
 
 // watch returns a channel that receives what is, and from then on what comes,
-// under key, until stop is called; which has to be done in any case.
-func (e *engine) watch(ctx context.Context, key string) (updates <-chan jetstream.KeyValueEntry, stop func(), err error) {
+// under key, until stop is called. It is closed if the watch cannot be had.
+func (e *engine) watch(key string) (_ <-chan jetstream.KeyValueEntry, stop func()) {
 	stopped, stop := context.WithCancel(context.Background())
-	type watcher struct {
-		jetstream.KeyWatcher
-		err error
-	}
-	made := make(chan watcher, 1)
+	updates := make(chan jetstream.KeyValueEntry)
 	go func() {
-		// Tempting: use stopped for it. Broken off before its answer is
+		defer close(updates)
+		// Tempting: make it with stopped. Broken off before its answer is
 		// there, a watch stays with the server for seconds.
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		late := time.AfterFunc(e.timeout, cancel)
 		w, err := e.kv.Watch(ctx, key+".*")
-		late.Stop()
-		made <- watcher{w, err}
-		<-stopped.Done()
-	}()
-	err = e.request(ctx, func(ctx context.Context) error {
-		select {
-		case w := <-made:
-			if w.err == nil {
-				updates = w.Updates()
-			}
-			return w.err
-		case <-ctx.Done():
-			return ctx.Err()
+		if !late.Stop() || err != nil {
+			return
 		}
-	})
-	return updates, stop, err
+		for {
+			select {
+			case u, ok := <-w.Updates():
+				if !ok {
+					return
+				}
+				select {
+				case updates <- u:
+					continue
+				case <-stopped.Done():
+				}
+			case <-stopped.Done():
+			}
+			cancel()
+			// Who sends to it may be stuck, and close it only after that; or
+			// never, where the connection was closed at the wrong moment.
+			for quiet := false; !quiet; {
+				select {
+				case _, open := <-w.Updates():
+					quiet = !open
+				case <-time.After(again):
+					quiet = true
+				}
+			}
+			return
+		}
+	}()
+	return updates, stop
 }

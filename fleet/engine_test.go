@@ -236,7 +236,7 @@ func TestClosedConnectionFallsBackAtOnce(t *testing.T) {
 	l.give("v")
 	c.want(t, "first", "v")
 	joined.want(t, "second", "v")
-	wantStats(t, "the Group", g, fleet.Stats{Loads: 1, Fallbacks: 1, Unsent: 1})
+	wantStats(t, "the Group", g, fleet.Stats{Loads: 1, Fallbacks: 1})
 
 	if a := start(t, required, "k", never).wait(t); !errors.Is(a.err, fleet.ErrUnavailable) {
 		t.Errorf("with RequireEngine: %+v, want ErrUnavailable", a)
@@ -287,7 +287,7 @@ func TestServerStoppedAndRestartedMidFlight(t *testing.T) {
 	l2.give("own")
 	for i, c := range waiting {
 		c.want(t, fmt.Sprintf("waiter %d", i), "own")
-		wantStats(t, "a waiter", w.g[1+i], fleet.Stats{Loads: 1, Fallbacks: 1, Unsent: 1})
+		wantStats(t, "a waiter", w.g[1+i], fleet.Stats{Loads: 1, Fallbacks: 1})
 	}
 	if a := strict.wait(t); !errors.Is(a.err, fleet.ErrUnavailable) {
 		t.Errorf("a waiter with RequireEngine: %+v, want ErrUnavailable", a)
@@ -353,7 +353,7 @@ func TestCutOffWhileWaiting(t *testing.T) {
 	l2.running(t)
 	l2.give("alone")
 	waiting.want(t, "who was cut off", "alone")
-	wantStats(t, "who was cut off", g, fleet.Stats{Loads: 1, Fallbacks: 1, Unsent: 1})
+	wantStats(t, "who was cut off", g, fleet.Stats{Loads: 1, Fallbacks: 1})
 	l.give("v")
 	loading.want(t, "who loads", "v")
 }

@@ -65,6 +65,8 @@ func New[V any](ctx context.Context, js jetstream.JetStream, bucket string, opts
 		return nil, fmt.Errorf("fleet: bucket %q is a mirror of %q, and cannot be written; use that", bucket, cfg.Mirror.Name)
 	case cfg.LimitMarkerTTL == 0:
 		return nil, fmt.Errorf("fleet: bucket %q cannot announce that a lease is over; make one that can with CreateBucket, or: nats kv add %s --marker-ttl=1s", bucket, bucket)
+	case cfg.History > 1:
+		return nil, fmt.Errorf("fleet: bucket %q keeps a history of %d, and what is over would come back; make one that keeps 1", bucket, cfg.History)
 	case cfg.TTL != 0 && cfg.TTL < max(g.lease, g.linger):
 		return nil, fmt.Errorf("fleet: bucket %q forgets after %v (its TTL), before a lease of %v or a result of %v has ended; make one without", bucket, cfg.TTL, g.lease, g.linger)
 	}
@@ -78,6 +80,9 @@ func New[V any](ctx context.Context, js jetstream.JetStream, bucket string, opts
 func CreateBucket(ctx context.Context, js jetstream.JetStream, cfg jetstream.KeyValueConfig) error {
 	if js == nil {
 		return errors.New("fleet: nil JetStream")
+	}
+	if cfg.History > 1 {
+		return fmt.Errorf("fleet: bucket %q: History %d: want 1, since what is over would come back", cfg.Bucket, cfg.History)
 	}
 	if cfg.LimitMarkerTTL == 0 {
 		cfg.LimitMarkerTTL = time.Second
@@ -114,7 +119,7 @@ func (g *Group[V]) DoContext(ctx context.Context, key string, fn func(context.Co
 	defer unwrap()
 	return g.callers.DoContext(ctx, key, func(ctx context.Context) (V, error) {
 		f := newFlight(g, ctx, key, fn)
-		defer func() { f.unwatch() }()
+		defer f.unwatch()
 		return f.claim(record{gone: true}) // most often nothing is there
 	})
 }
@@ -172,7 +177,7 @@ type Stats struct {
 	Received  uint64 // results and failures that came from another process
 	Takeovers uint64 // loads begun here after waiting for one elsewhere that died, froze or was given up
 	Fallbacks uint64 // flights to which the engine did not answer
-	Unsent    uint64 // loads here whose result the others did not get: too large, not to be encoded, or the engine away
+	Unsent    uint64 // loads by the engine's leave whose result the others did not get: too large, not to be encoded, or the engine gone
 }
 
 // Stats returns the figures of this process, each as of its own instant.

@@ -463,8 +463,7 @@ func TestLateWriteIsRejected(t *testing.T) {
 	l2 := newLoader()
 	newer := start(t, w.g[0], "k", l2.fn)
 	w.watched(2)
-	line.set(false, true) // it can write, and hears nothing
-	line.set(false, false)
+	line.cut()
 	l2.running(t)
 	l.give("old") // fn has ended before the loss is known
 	time.Sleep(10 * time.Millisecond)

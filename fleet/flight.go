@@ -26,12 +26,15 @@ type flight[V any] struct {
 	fn  func(context.Context) (V, error)
 
 	subject string // the key, encoded
-	token   string // of the load here
-	sent    bool   // the engine was asked to let it have the key, and did not refuse
-	claimed bool   // the engine has confirmed that it had
+
+	// The load that this flight asks the engine to let it run.
+	token   string
+	sent    bool // the engine was asked, and has not refused
+	claimed bool // it was seen to have agreed
 
 	// The latest records by name: now, and those of forgotten loads.
-	seen map[string]record
+	seen  map[string]record
+	asked uint64 // the revision of now when the engine was last asked itself
 
 	// A record that had ended when this flight first looked is too old for
 	// its callers: somebody may have had its result before they called. All
@@ -43,7 +46,7 @@ type flight[V any] struct {
 	forgotten bool   // later callers here start a flight of their own
 
 	updates <-chan jetstream.KeyValueEntry // the news of the key, if they are watched
-	unwatch context.CancelFunc
+	stop    func()
 }
 
 func newFlight[V any](g *Group[V], ctx context.Context, key string, fn func(context.Context) (V, error)) *flight[V] {
@@ -54,43 +57,44 @@ func newFlight[V any](g *Group[V], ctx context.Context, key string, fn func(cont
 		fn:      fn,
 		subject: encodeKey(key),
 		seen:    make(map[string]record),
-		unwatch: func() {},
 	}
 }
 
 // claim tries to take the key from what is there, and loads or waits.
-func (f *flight[V]) claim(there record) (V, error) {
+func (f *flight[V]) claim(there record) (v V, err error) {
 	f.token, f.sent, f.claimed = rand.Text(), true, false
 	r := f.pending()
 	// Not broken off if the callers leave: the key might be claimed, and
 	// nobody would know to release it.
-	rev, err := f.engine.write(context.WithoutCancel(f.ctx), f.name(now), there.expect(), r, f.lease)
+	ctx := context.WithoutCancel(f.ctx)
+	r.rev, err = f.engine.write(ctx, f.name(now), there.expect(), r, f.lease)
 	switch {
 	case err == nil:
-		r.rev = rev
 		f.see(now, r)
 		f.first()
-		f.claimed = true
-		if f.awaited != "" {
-			f.takeovers.Add(1)
-		}
-		return f.load()
 	case errors.Is(err, errTaken):
 		f.sent = false
 		if err := f.look(f.ctx, f.awaited); err != nil {
 			return f.withoutEngine(err)
 		}
 		return f.await()
+	case errors.Is(err, errUnsent):
+		f.sent = false
+		return f.withoutEngine(err)
+	case f.required || f.ctx.Err() != nil:
+		// It may have got through, and only the answer was lost. Nobody is to
+		// load without knowing; so read back whether it has.
+		if f.look(ctx, f.token); !f.claimed {
+			f.letGo()
+			return f.withoutEngine(err)
+		}
+	default:
+		return f.withoutEngine(err) // and read back meanwhile
 	}
-	// It may have got through, and only the answer was lost. That is read
-	// back: while fn runs, or before, where it may not run without leave.
-	if f.required {
-		f.readBack(f.ctx)
+	if f.awaited != "" {
+		f.takeovers.Add(1)
 	}
-	if f.claimed {
-		return f.load()
-	}
-	return f.withoutEngine(err)
+	return f.load()
 }
 
 // withoutEngine loads without leave, if it may.
@@ -102,7 +106,11 @@ func (f *flight[V]) withoutEngine(cause error) (v V, err error) {
 		return v, fmt.Errorf("%w: %w", ErrUnavailable, cause)
 	}
 	f.fallbacks.Add(1)
-	return f.load()
+	if f.sent {
+		return f.load()
+	}
+	f.unwatch()
+	return f.run(f.ctx)
 }
 
 // await waits for the load that is under way elsewhere.
@@ -128,15 +136,14 @@ func (f *flight[V]) await() (v V, err error) {
 		}
 		f.warn("a value could not be decoded, so every process loads for itself", err)
 	}
+	f.unwatch()
 	return f.run(f.ctx)
 }
 
 // ending returns how the load ended that is pending now; or a free record
 // where the key is to be claimed.
 func (f *flight[V]) ending() (record, error) {
-	if err := f.watch(f.ctx); err != nil {
-		return record{}, err
-	}
+	f.watch()
 	conn := f.engine.js.Conn()
 	down := f.engine.down()
 	defer conn.RemoveStatusListener(down)
@@ -151,9 +158,20 @@ func (f *flight[V]) ending() (record, error) {
 	var last uint64
 	for {
 		r := f.seen[now]
-		if moved := f.seen[f.awaited]; r.Token != f.awaited && moved.State != free {
-			f.leave()
-			r = moved
+		if f.awaited != "" && r.Token != f.awaited {
+			moved := f.seen[f.awaited]
+			if moved.State == free && f.asked != r.rev {
+				// Tempting: take it for lost. If it was forgotten, the news
+				// of where it has gone may be behind.
+				if err := f.look(f.ctx, f.awaited); err != nil {
+					return record{}, err
+				}
+				continue
+			}
+			if moved.State != free {
+				f.leave()
+				r = moved
+			}
 		}
 		switch {
 		case r.State.finished() && r.rev <= f.tooOld:
@@ -168,10 +186,12 @@ func (f *flight[V]) ending() (record, error) {
 		}
 		select {
 		case e, open := <-f.updates:
-			f.news(e, open)
+			if f.news(e, open); !open {
+				overdue.Reset(again)
+			}
 		case <-overdue.C:
 			f.updates = nil
-			f.watch(f.ctx) // before looking, so that nothing falls in between
+			f.watch()
 			if err := f.look(f.ctx, f.awaited); err != nil {
 				return record{}, err
 			}
@@ -183,6 +203,10 @@ func (f *flight[V]) ending() (record, error) {
 		}
 	}
 }
+
+// again is how long to wait before the engine is asked again for what it did
+// not give.
+const again = time.Second
 
 // leave makes later callers in this process start a flight of their own,
 // since the load that this one waits for was forgotten.
@@ -199,21 +223,32 @@ func (f *flight[V]) forget() error {
 	if err := f.look(f.ctx, ""); err != nil {
 		return err
 	}
-	old := f.seen[now]
+	old, moved := f.seen[now], record{gone: true}
 	for there := old; there.State == pending && there.Token == old.Token; there = f.seen[now] {
 		// First the new name, so that whoever sees the key free knows where
-		// the load has gone. If it has that name already, so much the better.
-		if _, err := f.engine.write(f.ctx, f.name(old.Token), 0, old, time.Duration(old.Lease)*time.Second); err != nil && !errors.Is(err, errTaken) {
-			return err
+		// the load has gone.
+		rev, err := f.engine.write(f.ctx, f.name(old.Token), moved.expect(), old, time.Duration(old.Lease)*time.Second)
+		switch {
+		case err == nil:
+			moved = record{rev: rev}
+			_, err = f.engine.write(f.ctx, f.name(now), there.rev, record{}, f.linger)
+		case errors.Is(err, errTaken): // by another Forget
+			if moved, err = f.engine.latest(f.ctx, f.name(old.Token)); err != nil {
+				return err
+			}
+			err = errTaken
 		}
-		_, err := f.engine.write(f.ctx, f.name(now), there.rev, record{}, f.linger)
 		if !errors.Is(err, errTaken) {
 			return err
 		}
-		// It was renewed meanwhile, or is over.
 		if err := f.look(f.ctx, ""); err != nil {
 			return err
 		}
+	}
+	if !moved.gone {
+		// It ended before it could be moved. Or it was moved by another, and
+		// goes on there; then this is refused.
+		f.engine.write(f.ctx, f.name(old.Token), moved.rev, record{}, f.linger)
 	}
 	return nil
 }
@@ -235,7 +270,14 @@ func (f *flight[V]) pending() record {
 // watch and the answers to requests are not in step.
 func (f *flight[V]) see(name string, r record) {
 	if r.rev > f.seen[name].rev {
-		f.seen[name] = r
+		f.note(name, r)
+	}
+}
+
+func (f *flight[V]) note(name string, r record) {
+	f.seen[name] = r
+	if r.Token == f.token {
+		f.claimed = f.sent
 	}
 }
 
@@ -246,43 +288,52 @@ func (f *flight[V]) first() {
 	}
 }
 
-// look asks for what is there now, and, if that is not the load with token,
-// whether that one was moved.
+// look asks the engine what is there now, and, if that is not the load with
+// token, where that one has gone.
 func (f *flight[V]) look(ctx context.Context, token string) error {
-	names := []string{now}
-	if token != "" {
-		names = append(names, token)
+	there, err := f.engine.latest(ctx, f.name(now))
+	if err != nil {
+		return err
 	}
-	for _, name := range names {
-		r, err := f.engine.latest(ctx, f.name(name))
+	if token != "" && token != there.Token {
+		moved, err := f.engine.latest(ctx, f.name(token))
 		if err != nil {
 			return err
 		}
-		switch last := f.seen[name].rev; {
-		case r.gone:
-			r.rev = last
-		case r.rev < last:
-			f.tooOld = 0 // the bucket was made anew, and all in it begun since
-		}
-		f.seen[name] = r // later than all that was seen before it was asked for
-		if r.Token == token {
-			break
-		}
+		f.learn(token, moved)
 	}
+	f.learn(now, there)
+	f.asked = f.seen[now].rev
 	f.first()
 	return nil
 }
 
-// watch has updates bring the news. Without it everything holds, but is
-// learned later.
-func (f *flight[V]) watch(ctx context.Context) error {
-	if f.updates != nil {
-		return nil
+// learn notes an answer, which is later than all that was seen before the
+// question.
+func (f *flight[V]) learn(name string, r record) {
+	switch last := f.seen[name].rev; {
+	case r.gone:
+		r.rev = last
+	case r.rev < last:
+		f.tooOld = 0 // the bucket was made anew, and all in it begun since
 	}
-	f.unwatch()
-	var err error
-	f.updates, f.unwatch, err = f.engine.watch(ctx, f.subject)
-	return err
+	f.note(name, r)
+}
+
+// watch has updates bring the news. Without it the engine has to be asked:
+// what comes and goes in between is missed.
+func (f *flight[V]) watch() {
+	if f.updates == nil {
+		f.unwatch()
+		f.updates, f.stop = f.engine.watch(f.subject)
+	}
+}
+
+func (f *flight[V]) unwatch() {
+	if f.stop != nil {
+		f.stop()
+	}
+	f.updates, f.stop = nil, nil
 }
 
 // news notes an update of the watch.

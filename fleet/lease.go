@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 type standing int
 
 const (
-	adrift     standing = iota // nothing is there: never confirmed, or the lease ran out and nobody took over
+	adrift     standing = iota // nothing is there: never agreed to, or the lease ran out and nobody took over
 	held                       // pending, and ours
 	settled                    // ended, by us
 	superseded                 // another load has the key
@@ -128,27 +129,35 @@ func (f *flight[V]) keep(lose context.CancelFunc) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(f.ctx))
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if f.sent && !f.claimed {
-			f.readBack(ctx)
+		renewal := time.NewTimer(f.lease / 2)
+		defer renewal.Stop()
+		if !f.claimed {
+			renewal.Reset(0) // whether it is will be read back
 		}
-		f.watch(ctx)
-		tick := time.NewTicker(f.lease / 2)
-		defer tick.Stop()
+		f.watch()
 		for {
-			switch name, s := f.stand(); s {
-			case superseded:
-				lose()
-				return
-			case held:
-				if name != now {
-					f.leave()
+			name, s := f.stand()
+			if s == superseded && f.look(ctx, f.token) == nil {
+				// Asked, since the news of where a forgotten load has gone
+				// may be behind.
+				name, s = f.stand()
+				if s == superseded {
+					lose()
+					return
 				}
+			}
+			if s == held && name != now {
+				f.leave()
 			}
 			select {
 			case e, open := <-f.updates:
 				f.news(e, open)
-			case <-tick.C:
-				f.renew(ctx)
+			case <-renewal.C:
+				next := f.lease / 2
+				if f.renew(ctx) != nil {
+					next = f.lease / 8 // there are some tries before it is over
+				}
+				renewal.Reset(next)
 			case <-ctx.Done():
 				return
 			}
@@ -160,66 +169,100 @@ func (f *flight[V]) keep(lose context.CancelFunc) (stop func()) {
 	}
 }
 
-// readBack finds out whether a claim got through whose answer was lost.
-func (f *flight[V]) readBack(ctx context.Context) {
-	if f.look(ctx, f.token) == nil {
-		_, s := f.stand()
-		f.claimed = s == held
-	}
-}
-
-func (f *flight[V]) renew(ctx context.Context) {
+// renew begins the lease anew, or reads back whether there is one.
+func (f *flight[V]) renew(ctx context.Context) error {
 	name, s := f.stand()
-	switch {
-	case s == held:
-		// Not broken off when fn ends, since the answer has the revision
-		// that the result has to replace.
-		r := f.pending()
-		var err error
-		r.rev, err = f.engine.write(context.WithoutCancel(ctx), f.name(name), f.seen[name].expect(), r, f.lease)
-		if err == nil {
-			f.see(name, r)
-		} else if errors.Is(err, errTaken) {
-			f.look(ctx, f.token)
-		}
-	case f.sent && !f.claimed:
-		f.readBack(ctx)
+	if s != held {
+		return f.look(ctx, f.token)
 	}
+	// Not broken off when fn ends, since the answer has the revision that the
+	// result has to replace.
+	r := f.pending()
+	var err error
+	r.rev, err = f.engine.write(context.WithoutCancel(ctx), f.name(name), f.seen[name].expect(), r, f.lease)
+	if err == nil {
+		f.see(name, r)
+	} else if errors.Is(err, errTaken) {
+		f.look(ctx, f.token)
+	}
+	return err
 }
 
 // publish replaces the pending record by r; one that is free releases the
 // key. It is final unless another load has superseded this one.
-func (f *flight[V]) publish(r record) bool {
+func (f *flight[V]) publish(r record) (final bool) {
+	if !f.claimed {
+		f.letGo() // in case it is, and nobody knows
+		return true
+	}
 	ctx := context.WithoutCancel(f.ctx) // whoever has left, the others wait
 	r.Token = f.token
-	final, sent, asked := true, false, false
+	unsent := func() {
+		if r.State != free {
+			f.unsent.Add(1)
+		}
+	}
+	asked := false
 	const enough = 5 // more than renewals whose answer was lost, and a Forget
 	for range enough {
 		name, s := f.stand()
-		if s == adrift && f.sent && !asked {
-			// Tempting: believe it. The news of who took over may be late.
-			asked = true
-			if f.look(ctx, f.token) == nil {
+		switch {
+		case s == settled:
+			if r.State == withheld {
+				unsent()
+			}
+			return true
+		case s == held:
+			rev, err := f.engine.write(ctx, f.name(name), f.seen[name].expect(), r, f.linger)
+			if err == nil {
+				r.rev = rev
+				f.see(name, r)
 				continue
 			}
+			if errors.Is(err, errTooLarge) && r.State != withheld {
+				f.warn("a value is too large, so every process loads for itself", err)
+				r.State, r.body = withheld, nil
+				continue
+			}
+		case asked:
+			if s == adrift {
+				unsent()
+			}
+			return s == adrift
 		}
-		if s != held {
-			final, sent = s != superseded, s == settled
-			break
-		}
-		rev, err := f.engine.write(ctx, f.name(name), f.seen[name].expect(), r, f.linger)
-		if err == nil {
-			r.rev = rev
-			f.see(name, r)
-		} else if errors.Is(err, errTooLarge) && r.State != withheld {
-			f.warn("a value is too large, so every process loads for itself", err)
-			r.State, r.body = withheld, nil
-		} else if err := f.look(ctx, f.token); err != nil {
+		// Tempting: believe it, where it does not seem to be ours any more.
+		// The news may be late, or behind.
+		if asked = true; f.look(ctx, f.token) != nil {
 			break
 		}
 	}
-	if final && r.State != free && (!sent || r.State == withheld) {
-		f.unsent.Add(1)
-	}
-	return final
+	unsent()
+	f.letGo()
+	return true
+}
+
+// letGo goes on trying, on another goroutine, to release a record that is not
+// renewed any more, for as long as it may be there, so that the others need
+// not wait for its end.
+//
+// Tempting: publish the result once more instead. Somebody may have had it
+// here, and called again.
+func (f *flight[V]) letGo() {
+	old := *f
+	old.seen = maps.Clone(f.seen)
+	go func() {
+		ctx := context.WithoutCancel(old.ctx)
+		for end := time.Now().Add(old.lease); time.Now().Before(end) && !old.engine.js.Conn().IsClosed(); time.Sleep(again) {
+			if old.look(ctx, old.token) != nil {
+				continue
+			}
+			name, s := old.stand()
+			if s != held {
+				return
+			}
+			if _, err := old.engine.write(ctx, old.name(name), old.seen[name].expect(), record{}, old.linger); err == nil {
+				return
+			}
+		}
+	}()
 }
