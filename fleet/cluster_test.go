@@ -6,9 +6,15 @@ package fleet_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
+	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -179,4 +185,139 @@ func TestCluster(t *testing.T) {
 	one("with three again", -1)
 	one("losing the leader", c.leader())
 	one("with the two that are left", -1)
+
+	// With one of three nothing can be written. Every process is on its own,
+	// and finds that out in time; and when there are two again, they are not.
+	js := dial(t, c.urls(0))
+	hasty := newGroup[string](t, js, fleet.EngineTimeout(500*time.Millisecond))
+	strict := newGroup[string](t, js, fleet.EngineTimeout(500*time.Millisecond), fleet.RequireEngine())
+	last := slices.IndexFunc(c.srv[:], func(s *server.Server) bool { return s != nil })
+	c.stop(last)
+	if v, err, _ := hasty.DoContext(t.Context(), "alone", returns("v")); v != "v" || err != nil {
+		t.Errorf("with one node: %q, %v, want v", v, err)
+	}
+	if _, err, _ := strict.DoContext(t.Context(), "strict", never); !errors.Is(err, fleet.ErrUnavailable) {
+		t.Errorf("with one node, and RequireEngine: %v, want ErrUnavailable", err)
+	}
+	c.start(last)
+	c.settled()
+	until(t, "the engine to be back", func() bool {
+		_, err, _ := strict.DoContext(t.Context(), "strict", returns("v"))
+		return err == nil
+	})
+}
+
+// A node is a process with a server of the cluster, that can be killed.
+type node struct {
+	Name              string
+	Port, ClusterPort int
+	Dir               string
+	Routes            []string
+	cmd               *exec.Cmd
+}
+
+func serveNode(raw string) {
+	var n node
+	fatal(json.Unmarshal([]byte(raw), &n))
+	s, err := server.NewServer(&server.Options{
+		ServerName: n.Name,
+		Host:       "127.0.0.1", Port: n.Port,
+		JetStream: true, StoreDir: n.Dir,
+		Cluster: server.ClusterOpts{Name: "cluster", Host: "127.0.0.1", Port: n.ClusterPort},
+		Routes:  server.RoutesFromStr(strings.Join(n.Routes, ",")),
+		NoSigs:  true, NoLog: true,
+	})
+	fatal(err)
+	s.Start()
+	io.Copy(io.Discard, os.Stdin) // until the test ends
+	os.Exit(0)
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
+}
+
+// The leader is killed, and with it goes what is sent to it before another is
+// elected, which takes seconds. The load's own callers have its result; the
+// others do not wait for the end of the lease, but load again.
+func TestLeaderKilledMidFlight(t *testing.T) {
+	slow(t)
+	t.Parallel()
+	var nodes [3]*node
+	var routes []string
+	for i := range nodes {
+		nodes[i] = &node{Name: fmt.Sprint("node", i), Port: freePort(t), ClusterPort: freePort(t), Dir: t.TempDir()}
+		routes = append(routes, fmt.Sprintf("nats-route://127.0.0.1:%d", nodes[i].ClusterPort))
+	}
+	url := func(n *node) string { return fmt.Sprintf("nats://127.0.0.1:%d", n.Port) }
+	for _, n := range nodes {
+		n.Routes = routes
+		raw, err := json.Marshal(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.cmd = exec.Command(os.Args[0])
+		n.cmd.Env = append(os.Environ(), "FLEET_NODE="+string(raw))
+		if _, err := n.cmd.StdinPipe(); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			n.cmd.Process.Kill()
+			n.cmd.Wait()
+		})
+	}
+	all := []string{url(nodes[0]), url(nodes[1]), url(nodes[2])}
+	js := dial(t, strings.Join(all, ","), nats.RetryOnFailedConnect(true))
+	until(t, "the bucket", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		return fleet.CreateBucket(ctx, js, jetstream.KeyValueConfig{Bucket: bucket, Replicas: 3}) == nil
+	})
+	var leader string
+	until(t, "a leader with replicas in step", func() bool {
+		s, err := js.Stream(t.Context(), "KV_"+bucket)
+		if err != nil {
+			return false
+		}
+		info := s.CachedInfo().Cluster
+		leader = info.Leader
+		return leader != "" && len(info.Replicas) == 2 && info.Replicas[0].Current && info.Replicas[1].Current
+	})
+	lead := slices.IndexFunc(nodes[:], func(n *node) bool { return n.Name == leader })
+	const lease = 16 * time.Second
+	var groups []*fleet.Group[string]
+	for i := range 2 {
+		own := dial(t, url(nodes[(lead+1+i)%3])+","+url(nodes[(lead+2-i)%3]), nats.DontRandomize())
+		groups = append(groups, newGroup[string](t, own, fleet.Lease(lease), fleet.EngineTimeout(time.Second)))
+	}
+	l, here, _ := begin(t, groups[0], "k")
+	l2 := newLoader()
+	there := start(t, groups[1], "k", l2.fn)
+	until(t, "both watches", func() bool { return watches(js, "k") == 2 })
+
+	nodes[lead].cmd.Process.Kill()
+	killed := time.Now()
+	l.give("v")
+	here.want(t, "where fn ran", "v")
+	if d := time.Since(killed); d > 10*time.Second {
+		t.Errorf("where fn ran its caller waited %v for the engine, want 2s or so", d)
+	}
+	l2.give("again")
+	if a := there.wait(t); a.err != nil || a.v != "v" && a.v != "again" {
+		t.Errorf("elsewhere: %+v, want a value", a)
+	}
+	// Its watch may have been with the leader: the renewal is overdue after
+	// three quarters of the lease.
+	if d := time.Since(killed); d > lease-time.Second {
+		t.Errorf("elsewhere the answer came after %v, when the lease of %v had ended", d, lease)
+	}
 }

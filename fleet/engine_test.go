@@ -6,6 +6,7 @@ package fleet_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -27,6 +28,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 	w := newWorld(t, 0)
 	for name, cfg := range map[string]jetstream.KeyValueConfig{
 		"deaf":   {},
+		"long":   {LimitMarkerTTL: time.Second, History: 5},
 		"short":  {LimitMarkerTTL: time.Second, TTL: 5 * time.Second},
 		"mirror": {Mirror: &jetstream.StreamSource{Name: bucket}},
 	} {
@@ -42,6 +44,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 	}{
 		{"missing", nil, `fleet: there is no bucket "missing"; make it with CreateBucket, or: nats kv add missing --marker-ttl=1s`},
 		{"deaf", nil, `fleet: bucket "deaf" cannot announce that a lease is over; make one that can with CreateBucket, or: nats kv add deaf --marker-ttl=1s`},
+		{"long", nil, `fleet: bucket "long" keeps a history of 5, and what is over would come back`},
 		{"short", nil, `fleet: bucket "short" forgets after 5s (its TTL), before a lease of 10s`},
 		{"mirror", nil, `fleet: bucket "mirror" is a mirror of "KV_flights"`},
 		{"not a name", nil, `fleet: bucket "not a name": `},
@@ -62,6 +65,9 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 	}
 	if err := fleet.CreateBucket(t.Context(), nil, jetstream.KeyValueConfig{Bucket: bucket}); err == nil {
 		t.Error("CreateBucket of no JetStream: no error")
+	}
+	if err := fleet.CreateBucket(t.Context(), w.js, jetstream.KeyValueConfig{Bucket: "history", History: 2}); err == nil {
+		t.Error("CreateBucket with a history: no error")
 	}
 	_, err := fleet.New[string](t.Context(), w.js, "missing")
 	if !errors.Is(err, jetstream.ErrBucketNotFound) {
@@ -339,6 +345,71 @@ func TestCutOffClient(t *testing.T) {
 	there.want(t, "who was cut off", "together")
 }
 
+// What the engine did not say in time is no error of the caller's context.
+func TestErrUnavailableIsNoContextError(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0)
+	g, line := w.behind(fleet.EngineTimeout(100*time.Millisecond), fleet.RequireEngine())
+	line.cut()
+	_, err, _ := g.DoContext(context.Background(), "k", never)
+	if !errors.Is(err, fleet.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want ErrUnavailable and nothing of a context", err)
+	}
+	if err := g.Forget(t.Context(), "k"); !errors.Is(err, fleet.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Forget: %v, want ErrUnavailable and nothing of a context", err)
+	}
+}
+
+// The connection is down when the lease is to be renewed. That is tried again
+// in time.
+func TestRenewalIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	g, line := w.behind(fleet.Lease(6 * time.Second))
+	l, here, ctx := begin(t, g, "k")
+	there := start(t, w.g[0], "k", never)
+	w.watched(2)
+	time.Sleep(2500 * time.Millisecond)
+	line.drop()
+	time.Sleep(2 * time.Second) // the renewal was due after 3 seconds
+	line.mend()
+	time.Sleep(2500 * time.Millisecond)
+	if ctx.Err() != nil {
+		t.Error("fn was cancelled")
+	}
+	l.give("v")
+	here.want(t, "where fn ran", "v")
+	there.want(t, "elsewhere", "v")
+	wantStats(t, "where fn ran", g, fleet.Stats{Loads: 1})
+}
+
+// Everyone leaves before it is known whether the claim got through. It did,
+// and is released: nobody waits for the end of the lease.
+func TestLeavingBeforeTheClaimIsAnswered(t *testing.T) {
+	for _, opts := range map[string][]fleet.Option{"": nil, "RequireEngine": {fleet.RequireEngine()}} {
+		// The line is mended in time for the reading back, or later.
+		for _, after := range []time.Duration{200 * time.Millisecond, 800 * time.Millisecond, 1500 * time.Millisecond} {
+			t.Run(fmt.Sprintf("%d options/after=%v", len(opts), after), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, 1)
+				g, line := w.behind(append(opts, fleet.Lease(time.Hour), fleet.EngineTimeout(500*time.Millisecond))...)
+				line.set(false, true)
+				c := start(t, g, "k", never)
+				until(t, "the claim", func() bool { return w.info().State.LastSeq == 1 })
+				c.cancel()
+				if a := c.wait(t); a.err != context.Canceled {
+					t.Errorf("who left: %+v, want context canceled", a)
+				}
+				time.Sleep(after)
+				line.mend()
+				if v, err, _ := w.g[0].DoContext(t.Context(), "k", returns("v")); v != "v" || err != nil {
+					t.Errorf("the next call: %q, %v, want v", v, err)
+				}
+			})
+		}
+	}
+}
+
 // The same while waiting: when the renewal is overdue, the engine is asked,
 // and has the EngineTimeout to answer.
 func TestCutOffWhileWaiting(t *testing.T) {
@@ -358,25 +429,86 @@ func TestCutOffWhileWaiting(t *testing.T) {
 	loading.want(t, "who loads", "v")
 }
 
-// A watch that brings nothing, for whatever reason, costs time and no more.
+// A watch that brings nothing, for whatever reason, costs time and no more,
+// if the result is still there.
 func TestWatchLost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2, fleet.Lease(2*time.Second), fleet.Linger(time.Hour))
 	l, loading, _ := begin(t, w.g[0], "k")
 	waiting := start(t, w.g[1], "k", never)
 	w.watched(2)
-	s, err := w.js.Stream(t.Context(), "KV_"+bucket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for c := range s.ListConsumers(t.Context()).Info() {
-		if err := s.DeleteConsumer(t.Context(), c.Name); err != nil {
-			t.Fatal(err)
-		}
-	}
+	w.blind()
 	l.give("v")
 	loading.want(t, "who loads", "v")
 	waiting.want(t, "who waits", "v")
+}
+
+// The load is forgotten while nobody hears of it, and another takes its
+// place. Who waits for it, and who holds it, find where it has gone.
+func TestForgetUnheard(t *testing.T) {
+	for _, over := range []bool{false, true} {
+		t.Run(fmt.Sprintf("over=%v", over), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 3, fleet.Lease(2*time.Second), fleet.Linger(time.Hour))
+			l, here, ctx := begin(t, w.g[0], "k")
+			there := start(t, w.g[1], "k", never)
+			w.watched(2)
+			w.blind()
+			if err := w.g[2].Forget(t.Context(), "k"); err != nil {
+				t.Fatal(err)
+			}
+			l2, newer, _ := begin(t, w.g[2], "k")
+			if over {
+				l.give("old") // and its write finds out
+				here.want(t, "where the old load ran", "old")
+			} else {
+				time.Sleep(3 * time.Second)
+				if ctx.Err() != nil {
+					t.Error("the forgotten load was cancelled")
+				}
+				l.give("old")
+				here.want(t, "where the old load ran", "old")
+			}
+			there.want(t, "who waited for the old load", "old")
+			l2.give("new")
+			newer.want(t, "the next load's caller", "new")
+		})
+	}
+}
+
+// A Forget that ended half-way does no harm to the next.
+func TestForgetAfterHalfAForget(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2, fleet.Lease(2*time.Second))
+	l, here, ctx := begin(t, w.g[0], "k")
+	there := start(t, w.g[1], "k", never)
+	w.watched(2)
+	kv, err := w.js.KeyValue(t.Context(), bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := kv.Get(t.Context(), "k.now")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var record struct{ Token string }
+	if err := json.Unmarshal(e.Value(), &record); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.Create(t.Context(), "k."+record.Token, e.Value(), jetstream.KeyTTL(2*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(1500 * time.Millisecond)
+	if err := w.g[1].Forget(t.Context(), "k"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(3 * time.Second)
+	if ctx.Err() != nil {
+		t.Error("the forgotten load was cancelled")
+	}
+	l.give("old")
+	here.want(t, "where fn ran", "old")
+	there.want(t, "elsewhere", "old")
 }
 
 // The bucket is deleted and made anew while a load is under way: its

@@ -193,6 +193,20 @@ func watches(js jetstream.JetStream, key string) int {
 	return n
 }
 
+// blind takes away all watches that there are.
+func (w *world) blind() {
+	w.t.Helper()
+	s, err := w.js.Stream(w.t.Context(), "KV_"+bucket)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for c := range s.ListConsumers(w.t.Context()).Info() {
+		if err := s.DeleteConsumer(w.t.Context(), c.Name); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
 // empty waits until nothing is left in the bucket.
 func (w *world) empty() {
 	w.t.Helper()
@@ -322,6 +336,7 @@ type line struct {
 	heard bool // the client hears the server
 	wg    sync.WaitGroup
 	said  bool // the server hears the client
+	down  bool // there are no connections
 	conns []net.Conn
 	done  bool
 }
@@ -346,6 +361,10 @@ func newLine(t testing.TB, to string) *line {
 				continue
 			}
 			l.mu.Lock()
+			if l.down || l.done {
+				client.Close()
+				server.Close()
+			}
 			l.conns = append(l.conns, client, server)
 			l.mu.Unlock()
 			l.wg.Go(func() { l.carry(client, server, &l.said) })
@@ -388,10 +407,21 @@ func (l *line) carry(from, to net.Conn, open *bool) {
 	}
 }
 
+// drop closes all connections, and refuses new ones until the line is mended.
+func (l *line) drop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.down = true
+	for _, c := range l.conns {
+		c.Close()
+	}
+	l.conns = nil
+}
+
 // set says whether the client hears the server, and the server the client.
 func (l *line) set(heard, said bool) {
 	l.mu.Lock()
-	l.heard, l.said = heard, said
+	l.heard, l.said, l.down = heard, said, false
 	l.mu.Unlock()
 	l.cond.Broadcast()
 }
