@@ -27,13 +27,17 @@
 // that is stopped, or cut off from the engine, and does not know it. fn has to
 // bear being run twice at a time.
 //
-// All else is as in a singleflight.Group. Nothing is kept: a call takes the
-// result only of a load that was under way when it began, or that began after
-// it, and one that finds a result already there loads anew. A process learns
-// that a load has ended a message's way later than the engine, and a caller
-// who comes to it in between still joins; it is the same with Forget.
+// All else is as in a singleflight.Group. Nothing is kept: a call that finds
+// a result already there loads anew. One limit is new. That a load has ended,
+// or was forgotten, is news to the processes that wait for it, and who calls
+// there before the news still joins. That is a message's way, as a rule. At
+// worst, where the news is held up, it is until the process asks the engine
+// itself: three quarters of the lease after it last heard of the load, and an
+// EngineTimeout; and if it was stopped meanwhile, as long again.
 //
-// Every wait ends when the caller's context is done.
+// The engine has a result before any caller has, in the process that loaded
+// too, so that the next call starts anew everywhere. Every wait ends when the
+// caller's context is done.
 //
 // # The lease
 //
@@ -62,7 +66,8 @@
 // get [ErrUnavailable]. It finds out at once if the connection says that it is
 // closed or reconnecting, and otherwise within the [EngineTimeout], for each
 // request and for a renewal that is overdue. The next call asks the engine
-// again.
+// again. (Connect with nats.MaxReconnects(-1): by default the client gives up
+// for good after some minutes.)
 //
 //   - A process is cut off: it loads for itself. If it held a key, it goes on
 //     and gives its callers what it found; the others take over when the
@@ -70,12 +75,13 @@
 //   - Two of three nodes are down: the bucket cannot be written, and every
 //     process is on its own until there are two again.
 //   - One of three is down: the clients that were connected to it fall back
-//     for the calls that wait at that moment. If it led the bucket, writes
-//     wait for the election of another, which may take longer than the
-//     EngineTimeout.
+//     for the calls that wait at that moment. If it led the bucket and was
+//     not shut down but killed, nothing can be written until another is
+//     elected, some seconds; keys that are asked for meanwhile are loaded by
+//     each process.
 //   - A result that cannot be delivered, since the engine went away while fn
-//     ran, is lost on the others: they wait for the end of the lease, and
-//     load again.
+//     ran, is for its own callers alone. The process then tries to release
+//     the key; at the latest at the end of the lease the others load again.
 //
 // # What to watch for
 //

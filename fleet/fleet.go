@@ -144,8 +144,8 @@ func unwrap() {
 //
 // When Forget has returned nil, calls in this process start anew, and so do
 // those in another as soon as the news has reached it, which takes as long as
-// a message. If the engine does not answer, Forget returns [ErrUnavailable],
-// and only this process has forgotten.
+// a message as a rule; see the package comment. If the engine does not answer,
+// Forget returns [ErrUnavailable], and perhaps only this process has forgotten.
 func (g *Group[V]) Forget(ctx context.Context, key string) error {
 	// Not before: a call in between would join the old load in the engine.
 	defer g.callers.Forget(key)
@@ -159,7 +159,9 @@ func (g *Group[V]) Forget(ctx context.Context, key string) error {
 }
 
 // A RemoteError is the failure of a load in another process: an error that fn
-// returned there, or a panic, or a Goexit.
+// returned there, or a panic, or a Goexit. Only its text has travelled, so
+// errors.Is does not find what it was: let fn return as part of the value what
+// callers have to tell apart, such as “not found”.
 type RemoteError struct {
 	Message string // the text of the error; "panic: " and the value; or that of singleflight.ErrGoexit
 }

@@ -70,7 +70,7 @@ func (f *flight[V]) claim(there record) (v V, err error) {
 	r.rev, err = f.engine.write(ctx, f.name(now), there.expect(), r, f.lease)
 	switch {
 	case err == nil:
-		f.see(now, r)
+		f.note(now, r)
 		f.first()
 	case errors.Is(err, errTaken):
 		f.sent = false
@@ -93,6 +93,7 @@ func (f *flight[V]) claim(there record) (v V, err error) {
 	}
 	if f.awaited != "" {
 		f.takeovers.Add(1)
+		f.awaited = ""
 	}
 	return f.load()
 }
@@ -266,14 +267,15 @@ func (f *flight[V]) pending() record {
 	return record{State: pending, Token: f.token, Lease: int(f.lease / time.Second)}
 }
 
-// see notes what is under a name, unless something later was seen there: the
-// watch and the answers to requests are not in step.
+// see notes what the watch says is under a name, unless something later is
+// known: it may be behind the answers to requests.
 func (f *flight[V]) see(name string, r record) {
 	if r.rev > f.seen[name].rev {
 		f.note(name, r)
 	}
 }
 
+// note notes what is under a name.
 func (f *flight[V]) note(name string, r record) {
 	f.seen[name] = r
 	if r.Token == f.token {

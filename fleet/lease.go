@@ -181,7 +181,7 @@ func (f *flight[V]) renew(ctx context.Context) error {
 	var err error
 	r.rev, err = f.engine.write(context.WithoutCancel(ctx), f.name(name), f.seen[name].expect(), r, f.lease)
 	if err == nil {
-		f.see(name, r)
+		f.note(name, r)
 	} else if errors.Is(err, errTaken) {
 		f.look(ctx, f.token)
 	}
@@ -216,7 +216,7 @@ func (f *flight[V]) publish(r record) (final bool) {
 			rev, err := f.engine.write(ctx, f.name(name), f.seen[name].expect(), r, f.linger)
 			if err == nil {
 				r.rev = rev
-				f.see(name, r)
+				f.note(name, r)
 				continue
 			}
 			if errors.Is(err, errTooLarge) && r.State != withheld {

@@ -60,9 +60,15 @@ func whole(name string, d time.Duration) error {
 	return nil
 }
 
-// EngineTimeout is for how long the engine may take to answer a request, and
-// how late a renewal may be, before it counts as gone. The default is 2 s.
-// Where the connection itself reports that it is down, nobody waits for that.
+// EngineTimeout is for how long the engine may take to answer a request before
+// it counts as gone. The default is 2 s; it should be less than half the
+// Lease. Where the connection itself reports that it is down, nobody waits for
+// that.
+//
+// If an engine falls silent, a call waits for it once before it loads; one that
+// waits for another process, when the renewal of that one's lease is overdue;
+// and one whose load has ended, for up to three requests in a row: a renewal
+// under way, the result, and the reading back whether it has got through.
 func EngineTimeout(d time.Duration) Option {
 	return func(o *options) error {
 		o.timeout = d
