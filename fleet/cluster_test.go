@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -34,24 +35,33 @@ type cluster struct {
 	js   jetstream.JetStream
 }
 
+// freePort returns a port that is free, and not one of those that the system
+// hands out by itself, to the tests beside this one.
+func freePort(t testing.TB) int {
+	t.Helper()
+	for range 1000 {
+		port := 20_000 + rand.IntN(10_000)
+		if ln, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port)); err == nil {
+			ln.Close()
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return 0
+}
+
 func newCluster(t testing.TB) *cluster {
 	t.Helper()
 	c := &cluster{t: t}
 	var routes []*url.URL
 	for i := range c.opts {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := ln.Addr().(*net.TCPAddr).Port
-		defer ln.Close()
-		routes = append(routes, &url.URL{Scheme: "nats-route", Host: ln.Addr().String()})
+		port := freePort(t)
+		routes = append(routes, &url.URL{Scheme: "nats-route", Host: fmt.Sprint("127.0.0.1:", port)})
 		c.opts[i] = &server.Options{
 			ServerName: fmt.Sprint("node", i),
 			StoreDir:   t.TempDir(),
 			Cluster:    server.ClusterOpts{Name: "cluster", Host: "127.0.0.1", Port: port},
 		}
-		ln.Close()
 	}
 	for i := range c.opts {
 		c.opts[i].Routes = routes
@@ -231,16 +241,6 @@ func serveNode(raw string) {
 	s.Start()
 	io.Copy(io.Discard, os.Stdin) // until the test ends
 	os.Exit(0)
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
 }
 
 // The leader is killed, and with it goes what is sent to it before another is
