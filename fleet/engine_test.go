@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/pprof"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -248,6 +249,27 @@ func TestClosedConnectionFallsBackAtOnce(t *testing.T) {
 		t.Errorf("with RequireEngine: %+v, want ErrUnavailable", a)
 	}
 	wantStats(t, "with RequireEngine", required, fleet.Stats{})
+}
+
+// A call that falls back, and had no claim that may have got through, leaves
+// nobody behind to look after one. (Not parallel: it counts goroutines.)
+func TestFallbackLeavesNobodyBehind(t *testing.T) {
+	w := newWorld(t, 1)
+	g, line := w.behind()
+	l, loading, _ := begin(t, w.g[0], "k")
+	waiting := start(t, g, "k", returns("alone"))
+	w.watched(2)
+	line.drop()
+	waiting.want(t, "who waited", "alone")
+	start(t, g, "k2", returns("alone")).want(t, "who came then", "alone")
+	wantStats(t, "the Group", g, fleet.Stats{Loads: 2, Fallbacks: 2})
+	var b strings.Builder
+	pprof.Lookup("goroutine").WriteTo(&b, 1)
+	if strings.Contains(b.String(), "letGo") {
+		t.Errorf("somebody goes on:\n%s", b.String())
+	}
+	l.give("v")
+	loading.want(t, "who loads", "v")
 }
 
 // Forget then reaches this process alone, and says so.
