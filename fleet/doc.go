@@ -28,16 +28,15 @@
 // bear being run twice at a time.
 //
 // All else is as in a singleflight.Group. Nothing is kept: a call that finds
-// a result already there loads anew. One limit is new. That a load has ended,
-// or was forgotten, is news to the processes that wait for it, and who calls
-// there before the news still joins. That is a message's way, as a rule. At
-// worst, where the news is held up, it is until the process asks the engine
-// itself: three quarters of the lease after it last heard of the load, and an
-// EngineTimeout; and if it was stopped meanwhile, as long again.
+// a result already there loads anew; and the engine has a result before any
+// caller has. One limit is new. That a load has ended, or was forgotten, is
+// news to the processes that run it or wait for it, and who calls there before
+// the news still joins. That is a message's way, as a rule. At worst, where the
+// news is held up, it is until the process asks the engine itself: three
+// quarters of the lease after it last heard of the load, and an EngineTimeout;
+// and if it was stopped meanwhile, as long again.
 //
-// The engine has a result before any caller has, in the process that loaded
-// too, so that the next call starts anew everywhere. Every wait ends when the
-// caller's context is done.
+// Every wait ends when the caller's context is done.
 //
 // # The lease
 //
@@ -48,10 +47,11 @@
 //   - The process dies: its record expires, and one of those who wait takes
 //     over, within the lease and a second.
 //   - It is stopped for longer than the lease, by a signal, the scheduler, a
-//     virtual machine that moves: the same. When it goes on, its writes are
-//     rejected, since each names the revision that it replaces; the context
-//     of fn is cancelled, and its callers get the result of the newer load,
-//     now or when it is there.
+//     virtual machine that moves: the same. When it goes on, its writes to the
+//     bucket are rejected, since each names the revision that it replaces; the
+//     context of fn is cancelled, and its callers get the result of the newer
+//     load, now or when it is there. What fn itself writes elsewhere, to a
+//     cache say, nobody rejects.
 //   - Its last caller leaves: fn is cancelled, the record is released, and one
 //     of those who wait takes over at once.
 //   - fn fails or panics: the others are told, and do not take over. The next

@@ -36,6 +36,8 @@ type Group[V any] struct {
 	callers singleflight.Group[string, V] // who ask here, by key
 	loads   singleflight.Group[string, V] // what runs here, by token; a Group, so that a flight can leave a load
 
+	joinable sync.Map // by key, the *flight that callers join
+
 	received, takeovers, fallbacks, unsent atomic.Uint64
 
 	warned sync.Once
@@ -98,8 +100,8 @@ func CreateBucket(ctx context.Context, js jetstream.JetStream, cfg jetstream.Key
 // in another process, waits for that one.
 //
 // Each caller waits on its own ctx. fn runs in the process that claimed the
-// key, on a new goroutine, with a context that is cancelled when the last
-// caller in that process has left; then another process, if one waits, takes
+// key, with a context that is cancelled when the last caller in that process
+// has left; then another process, if one waits, takes
 // over. It is also cancelled if the process has lost its lease to another:
 // the callers then get the result of that other load.
 //
@@ -120,6 +122,8 @@ func (g *Group[V]) DoContext(ctx context.Context, key string, fn func(context.Co
 	return g.callers.DoContext(ctx, key, func(ctx context.Context) (V, error) {
 		f := newFlight(g, ctx, key, fn)
 		defer f.unwatch()
+		g.joinable.Store(key, f)
+		defer g.joinable.CompareAndDelete(key, f)
 		return f.claim(record{gone: true}) // most often nothing is there
 	})
 }
@@ -148,7 +152,10 @@ func unwrap() {
 // Forget returns [ErrUnavailable], and perhaps only this process has forgotten.
 func (g *Group[V]) Forget(ctx context.Context, key string) error {
 	// Not before: a call in between would join the old load in the engine.
-	defer g.callers.Forget(key)
+	defer func() {
+		g.joinable.Delete(key)
+		g.callers.Forget(key)
+	}()
 	if err := newFlight(g, ctx, key, nil).forget(); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -179,7 +186,7 @@ type Stats struct {
 	Received  uint64 // results and failures that came from another process
 	Takeovers uint64 // loads begun here after waiting for one elsewhere that died, froze or was given up
 	Fallbacks uint64 // flights to which the engine did not answer
-	Unsent    uint64 // loads by the engine's leave whose result the others did not get: too large, not to be encoded, or the engine gone
+	Unsent    uint64 // loads by the engine's leave whose result is not known to have reached it: too large, not to be encoded, or the engine gone
 }
 
 // Stats returns the figures of this process, each as of its own instant.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -585,6 +586,64 @@ func TestForgetMidLoad(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Two processes forget the same load at once, after a write of each, say. It
+// goes on all the same.
+func TestTwoForgets(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 4)
+	for i := range 20 {
+		key := fmt.Sprint("k", i)
+		l, here, ctx := begin(t, w.g[0], key)
+		there := start(t, w.g[1], key, never)
+		until(t, "both watches", func() bool { return watches(w.js, key) == 2 })
+		var both sync.WaitGroup
+		for _, g := range w.g[2:] {
+			both.Go(func() {
+				if err := g.Forget(t.Context(), key); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		both.Wait()
+		until(t, "the news", func() bool {
+			return w.g[0].Stats().Callers.InFlight+w.g[1].Stats().Callers.InFlight == 0
+		})
+		if ctx.Err() != nil {
+			t.Fatal("the forgotten load was cancelled")
+		}
+		l.give("v")
+		here.want(t, "where fn ran", "v")
+		there.want(t, "elsewhere", "v")
+	}
+}
+
+// A flight that hears late that its load was forgotten does not touch the
+// one that has its place in this process.
+func TestLateNewsKeepsTheSuccessor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2, fleet.Lease(2*time.Second), fleet.Linger(time.Hour))
+	l, old, _ := begin(t, w.g[0], "k")
+	there := start(t, w.g[1], "k", never)
+	w.watched(2)
+	w.blind() // they will ask after three quarters of the lease
+	if err := w.g[1].Forget(t.Context(), "k"); err != nil {
+		t.Fatal(err)
+	}
+	l2, first, _ := begin(t, w.g[1], "k")
+	time.Sleep(3 * time.Second)
+	second := start(t, w.g[1], "k", never)
+	until(t, "the second caller", func() bool { s := w.g[1].Stats().Callers; return s.Executions+s.Joined == 3 })
+	if s := w.g[1].Stats().Callers; s.Joined != 1 {
+		t.Error("the second caller did not join the first")
+	}
+	l.give("old")
+	old.want(t, "the forgotten load's caller", "old")
+	there.want(t, "who waited for it", "old")
+	l2.give("new")
+	first.want(t, "first", "new")
+	second.want(t, "second", "new")
 }
 
 // A call in this process starts anew as soon as Forget has returned.

@@ -42,8 +42,7 @@ type flight[V any] struct {
 	looked bool
 	tooOld uint64
 
-	awaited   string // token of the load elsewhere that was last waited for
-	forgotten bool   // later callers here start a flight of their own
+	awaited string // token of the load elsewhere that was last waited for
 
 	updates <-chan jetstream.KeyValueEntry // the news of the key, if they are watched
 	stop    func()
@@ -110,6 +109,11 @@ func (f *flight[V]) withoutEngine(cause error) (v V, err error) {
 	if f.sent {
 		return f.load()
 	}
+	return f.alone()
+}
+
+// alone loads for this process only.
+func (f *flight[V]) alone() (V, error) {
 	f.unwatch()
 	return f.run(f.ctx)
 }
@@ -137,8 +141,7 @@ func (f *flight[V]) await() (v V, err error) {
 		}
 		f.warn("a value could not be decoded, so every process loads for itself", err)
 	}
-	f.unwatch()
-	return f.run(f.ctx)
+	return f.alone()
 }
 
 // ending returns how the load ended that is pending now; or a free record
@@ -159,23 +162,24 @@ func (f *flight[V]) ending() (record, error) {
 	var last uint64
 	for {
 		r := f.seen[now]
-		if f.awaited != "" && r.Token != f.awaited {
-			moved := f.seen[f.awaited]
-			if moved.State == free && f.asked != r.rev {
-				// Tempting: take it for lost. If it was forgotten, the news
-				// of where it has gone may be behind.
-				if err := f.look(f.ctx, f.awaited); err != nil {
-					return record{}, err
-				}
-				continue
+		switch own := f.seen[f.awaited]; {
+		case f.awaited == "", r.Token == f.awaited && r.State != moved, r.State == free && !r.gone:
+			// What is there is the load that is waited for, or its end.
+		case own.State != free:
+			// It was forgotten, and goes on under its own name. Its callers
+			// are still those of this flight; later ones start another.
+			f.leave()
+			r = own
+		case f.asked != r.rev:
+			// Tempting: take it for lost. The news of where it has gone may be
+			// behind.
+			if err := f.look(f.ctx, f.awaited); err != nil {
+				return record{}, err
 			}
-			if moved.State != free {
-				f.leave()
-				r = moved
-			}
+			continue
 		}
 		switch {
-		case r.State.finished() && r.rev <= f.tooOld:
+		case r.State == moved, r.State.finished() && r.rev <= f.tooOld:
 			return record{rev: r.rev, gone: r.gone}, nil
 		case r.State != pending:
 			return r, nil
@@ -212,9 +216,8 @@ const again = time.Second
 // leave makes later callers in this process start a flight of their own,
 // since the load that this one waits for was forgotten.
 func (f *flight[V]) leave() {
-	if !f.forgotten {
+	if f.joinable.CompareAndDelete(f.key, f) {
 		f.callers.Forget(f.key)
-		f.forgotten = true
 	}
 }
 
@@ -224,17 +227,17 @@ func (f *flight[V]) forget() error {
 	if err := f.look(f.ctx, ""); err != nil {
 		return err
 	}
-	old, moved := f.seen[now], record{gone: true}
+	old, own := f.seen[now], record{gone: true}
 	for there := old; there.State == pending && there.Token == old.Token; there = f.seen[now] {
 		// First the new name, so that whoever sees the key free knows where
 		// the load has gone.
-		rev, err := f.engine.write(f.ctx, f.name(old.Token), moved.expect(), old, time.Duration(old.Lease)*time.Second)
+		rev, err := f.engine.write(f.ctx, f.name(old.Token), own.expect(), old, time.Duration(old.Lease)*time.Second)
 		switch {
 		case err == nil:
-			moved = record{rev: rev}
-			_, err = f.engine.write(f.ctx, f.name(now), there.rev, record{}, f.linger)
+			own = record{rev: rev}
+			_, err = f.engine.write(f.ctx, f.name(now), there.rev, record{State: moved, Token: old.Token}, f.linger)
 		case errors.Is(err, errTaken): // by another Forget
-			if moved, err = f.engine.latest(f.ctx, f.name(old.Token)); err != nil {
+			if own, err = f.engine.latest(f.ctx, f.name(old.Token)); err != nil {
 				return err
 			}
 			err = errTaken
@@ -246,10 +249,9 @@ func (f *flight[V]) forget() error {
 			return err
 		}
 	}
-	if !moved.gone {
-		// It ended before it could be moved. Or it was moved by another, and
-		// goes on there; then this is refused.
-		f.engine.write(f.ctx, f.name(old.Token), moved.rev, record{}, f.linger)
+	if f.seen[now].Token == old.Token && f.seen[now].State.finished() && !own.gone {
+		// It ended under the key's name before it could be moved.
+		f.engine.write(f.ctx, f.name(old.Token), own.rev, record{}, f.linger)
 	}
 	return nil
 }
@@ -297,12 +299,12 @@ func (f *flight[V]) look(ctx context.Context, token string) error {
 	if err != nil {
 		return err
 	}
-	if token != "" && token != there.Token {
-		moved, err := f.engine.latest(ctx, f.name(token))
+	if token != "" && (token != there.Token || there.State == moved) {
+		own, err := f.engine.latest(ctx, f.name(token))
 		if err != nil {
 			return err
 		}
-		f.learn(token, moved)
+		f.learn(token, own)
 	}
 	f.learn(now, there)
 	f.asked = f.seen[now].rev

@@ -29,7 +29,7 @@ const (
 // stand says how the load stands, by what was seen, and under which name.
 func (f *flight[V]) stand() (name string, s standing) {
 	name, r := now, f.seen[now]
-	if r.Token != f.token {
+	if r.Token != f.token || r.State == moved {
 		if own := f.seen[f.token]; own.State != free {
 			name, r = f.token, own // it was forgotten, and has moved
 		}
@@ -37,9 +37,9 @@ func (f *flight[V]) stand() (name string, s standing) {
 	switch {
 	case r.Token == f.token && r.State == pending:
 		return name, held
-	case r.Token == f.token:
+	case r.Token == f.token && r.State != moved:
 		return name, settled
-	case f.claimed && r.State != free:
+	case f.claimed && r.Token != "" && r.Token != f.token:
 		return name, superseded
 	}
 	return name, adrift
@@ -206,6 +206,8 @@ func (f *flight[V]) publish(r record) (final bool) {
 	const enough = 5 // more than renewals whose answer was lost, and a Forget
 	for range enough {
 		name, s := f.stand()
+		last := f.seen[name].rev
+		var err error
 		switch {
 		case s == settled:
 			if r.State == withheld {
@@ -213,9 +215,8 @@ func (f *flight[V]) publish(r record) (final bool) {
 			}
 			return true
 		case s == held:
-			rev, err := f.engine.write(ctx, f.name(name), f.seen[name].expect(), r, f.linger)
+			r.rev, err = f.engine.write(ctx, f.name(name), f.seen[name].expect(), r, f.linger)
 			if err == nil {
-				r.rev = rev
 				f.note(name, r)
 				continue
 			}
@@ -234,6 +235,9 @@ func (f *flight[V]) publish(r record) (final bool) {
 		// The news may be late, or behind.
 		if asked = true; f.look(ctx, f.token) != nil {
 			break
+		}
+		if errors.Is(err, errTaken) && f.seen[name].rev == last {
+			break // by a write of ours that is not decided yet
 		}
 	}
 	unsent()

@@ -37,6 +37,7 @@ type state string
 const (
 	free     state = ""         // nothing there, or what a released or expired record leaves
 	pending  state = "pending"  // fn runs, and its holder renews the record
+	moved    state = "moved"    // the load was forgotten, and goes on under its own name
 	done     state = "done"     // body is the value, encoded
 	failed   state = "failed"   // body is the message
 	withheld state = "withheld" // the value could not be sent: everyone loads for himself
@@ -69,7 +70,7 @@ func decode(data []byte, rev uint64) record {
 	line, body, _ := bytes.Cut(data, []byte{'\n'})
 	r := record{rev: rev, body: body}
 	err := json.Unmarshal(line, &r)
-	if ok := err == nil && r.Token != "" && (r.State == pending && r.Lease > 0 || r.State.finished()); !ok {
+	if ok := err == nil && r.Token != "" && (r.State == pending && r.Lease > 0 || r.State == moved || r.State.finished()); !ok {
 		return record{State: withheld, rev: rev}
 	}
 	return r
