@@ -130,6 +130,8 @@ type report struct {
 	Killed    time.Duration `json:"killed_ns,omitempty"`
 
 	Each []process `json:"each"`
+
+	victim, heir int // who was killed, and who loaded then; -1 if nobody
 }
 
 // A process is what one of them went through.
@@ -160,24 +162,15 @@ func (r report) print(w io.Writer) error {
 	}
 	fmt.Fprintf(t, "all\t%s\t%d\t%s\t\n", humanize.Comma(int64(r.Callers)), r.Loads, draw.Short(r.Slowest))
 	t.Flush()
-	if r.Killed > 0 {
-		i, next := r.takeover()
+	if r.victim >= 0 {
 		fmt.Fprintf(&b, "\nProcess %d was killed while it loaded. Process %d took over after %v; the lease is %v.\n",
-			i+1, next+1, draw.Short(r.Each[next].load.began-r.Killed), lease)
+			r.victim+1, r.heir+1, draw.Short(r.pause()), lease)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// takeover is who was killed, and who loaded then.
-func (r report) takeover() (killed, next int) {
-	for i, p := range r.Each {
-		switch {
-		case p.Killed:
-			killed = i
-		case p.load != nil:
-			next = i
-		}
-	}
-	return killed, next
+// pause is how long nobody loaded after the kill.
+func (r report) pause() time.Duration {
+	return r.Each[r.heir].load.began - r.Killed
 }

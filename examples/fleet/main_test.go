@@ -124,7 +124,7 @@ func TestTable(t *testing.T) {
 (?:         [123]     1,500       [01] +(?:\d[\d.]*m?s|killed)
 ){3}       all     4,500       2 +\d[\d.]*m?s
 
-Process [123] was killed while it loaded. Process [123] took over after \d[\d.]*m?s; the lease is 1s.
+Process [123] was killed while it loaded. Process [123] took over after \d[\d.]*m?s; the lease is 2s.
 $`)
 	if !want.MatchString(got) || strings.Count(got, " killed\n") != 1 {
 		t.Errorf("got:\n%s", got)

@@ -89,12 +89,11 @@ func render(w io.Writer, r report) error {
 		}
 		data.Lanes = append(data.Lanes, l)
 	}
-	if r.Killed > 0 {
-		killed, next := r.takeover()
+	if r.victim >= 0 {
 		data.Kill = &struct {
 			Process, Next int
 			After         time.Duration
-		}{killed + 1, next + 1, draw.Short(r.Each[next].load.began - r.Killed)}
+		}{r.victim + 1, r.heir + 1, draw.Short(r.pause())}
 	}
 	for _, t := range draw.Ticks(end, 8) {
 		data.Ticks = append(data.Ticks, tick{draw.Num(x(t)), t.String()})

@@ -20,10 +20,7 @@ import (
 	"example.com/singleflight/fleet"
 )
 
-const (
-	patience = time.Minute            // for all of it
-	midLoad  = 100 * time.Millisecond // from the begin of the load to its death
-)
+const patience = time.Minute // for all of it
 
 // race starts the engine and the processes, lets them loose, and returns what
 // they went through. Whatever it has started has ended when it returns.
@@ -44,6 +41,12 @@ func race(ctx context.Context, opt options) (r report, err error) {
 	if err := st.fill(ctx); err != nil {
 		return r, err
 	}
+	// How long a load takes here: the query for another shop.
+	began := time.Now()
+	if _, err := st.query(ctx, shops[0]); err != nil {
+		return r, err
+	}
+	midLoad := time.Since(began) / 3
 	engine, err := startEngine(ctx, filepath.Join(dir, "nats"))
 	if err != nil {
 		return r, err
@@ -60,7 +63,7 @@ func race(ctx context.Context, opt options) (r report, err error) {
 			return r, err
 		}
 	}
-	if r, err = h.watch(ctx, opt); err != nil {
+	if r, err = h.watch(ctx, opt, midLoad); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
@@ -188,17 +191,17 @@ func (h *herd) end() {
 }
 
 // watch gives the signal when all are ready, and listens until all callers
-// that live have their answers.
-func (h *herd) watch(ctx context.Context, opt options) (r report, err error) {
+// that live have their answers. The first process that loads is killed when it
+// has done so for midLoad, if that is wanted.
+func (h *herd) watch(ctx context.Context, opt options, midLoad time.Duration) (r report, err error) {
 	n := len(h.cmds)
-	r = report{Processes: n, Callers: n * opt.callers, Each: make([]process, n)}
+	r = report{Processes: n, Callers: n * opt.callers, Each: make([]process, n), victim: -1, heir: -1}
 	for i := range r.Each {
 		r.Each[i].Callers = opt.callers
 	}
 	var (
 		ready, answered int
 		messages        = make([]struct{ load, all message }, n)
-		victim          = -1
 		kill            <-chan time.Time
 		killed          time.Time
 	)
@@ -207,17 +210,15 @@ func (h *herd) watch(ctx context.Context, opt options) (r report, err error) {
 		select {
 		case s = <-h.said:
 		case <-kill:
-			if messages[victim].all.Last.IsZero() && messages[victim].load.Ended.IsZero() {
-				killed = time.Now()
-				h.cmds[victim].Process.Kill()
-			}
+			killed = time.Now()
+			h.cmds[r.victim].Process.Kill()
 			continue
 		case <-ctx.Done():
 			return r, context.Cause(ctx)
 		}
 		m := s.message
 		switch mine := &messages[s.process]; {
-		case m == nil && s.process == victim && !killed.IsZero():
+		case m == nil && s.process == r.victim && !killed.IsZero():
 			r.Each[s.process].Killed = true
 			answered++
 		case m == nil:
@@ -235,9 +236,12 @@ func (h *herd) watch(ctx context.Context, opt options) (r report, err error) {
 			}
 		case !m.Began.IsZero():
 			mine.load.Began = m.Began
-			if opt.kill && victim < 0 {
-				victim = s.process
+			switch {
+			case opt.kill && r.victim < 0:
+				r.victim = s.process
 				kill = time.After(midLoad)
+			case !killed.IsZero():
+				r.heir = s.process
 			}
 		case !m.Ended.IsZero():
 			mine.load.Ended = m.Ended
@@ -246,7 +250,7 @@ func (h *herd) watch(ctx context.Context, opt options) (r report, err error) {
 			answered++
 		}
 	}
-	if opt.kill && killed.IsZero() {
+	if opt.kill && r.heir < 0 {
 		return r, errors.New("the load was over before its process could be killed")
 	}
 

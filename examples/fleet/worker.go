@@ -22,8 +22,12 @@ const workerEnv = "FLEET_WORKER"
 
 const (
 	bucket = "reports"
-	lease  = time.Second // as short as can be, so that nobody has to wait for the takeover
 	shop   = "Bergen"
+
+	// Short, so that nobody has to wait long for the takeover. A service whose
+	// processes may stand still for longer takes more.
+	lease   = 2 * time.Second
+	timeout = 900 * time.Millisecond
 )
 
 type orders struct {
@@ -82,7 +86,7 @@ func (o orders) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	reports, err := fleet.New[answer](ctx, js, bucket, fleet.Lease(lease))
+	reports, err := fleet.New[answer](ctx, js, bucket, fleet.Lease(lease), fleet.EngineTimeout(timeout))
 	if err != nil {
 		return err
 	}
