@@ -313,13 +313,10 @@ func (f *flight[V]) look(ctx context.Context, token string) error {
 }
 
 // learn notes an answer, which is later than all that was seen before the
-// question.
+// question; even if its revision is not, since the bucket was made anew.
 func (f *flight[V]) learn(name string, r record) {
-	switch last := f.seen[name].rev; {
-	case r.gone:
-		r.rev = last
-	case r.rev < last:
-		f.tooOld = 0 // the bucket was made anew, and all in it begun since
+	if r.gone {
+		r.rev = f.seen[name].rev
 	}
 	f.note(name, r)
 }
