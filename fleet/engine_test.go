@@ -408,6 +408,7 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 // Everyone leaves before it is known whether the claim got through. It did,
 // and is released: nobody waits for the end of the lease.
 func TestLeavingBeforeTheClaimIsAnswered(t *testing.T) {
+	t.Parallel()
 	for _, opts := range map[string][]fleet.Option{"": nil, "RequireEngine": {fleet.RequireEngine()}} {
 		// The line is mended in time for the reading back, or later.
 		for _, after := range []time.Duration{200 * time.Millisecond, 800 * time.Millisecond, 1500 * time.Millisecond} {
@@ -468,6 +469,7 @@ func TestWatchLost(t *testing.T) {
 // The load is forgotten while nobody hears of it, and another takes its
 // place. Who waits for it, and who holds it, find where it has gone.
 func TestForgetUnheard(t *testing.T) {
+	t.Parallel()
 	for _, over := range []bool{false, true} {
 		t.Run(fmt.Sprintf("over=%v", over), func(t *testing.T) {
 			t.Parallel()
@@ -537,6 +539,7 @@ func TestForgetAfterHalfAForget(t *testing.T) {
 // revisions begin again. Nobody is left hanging; whoever cannot know how old a
 // result is loads once more.
 func TestBucketMadeAnewMidFlight(t *testing.T) {
+	t.Parallel()
 	for _, taken := range []bool{false, true} {
 		t.Run(fmt.Sprintf("taken=%v", taken), func(t *testing.T) {
 			t.Parallel()

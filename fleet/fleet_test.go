@@ -254,6 +254,7 @@ func TestBadCallsPanic(t *testing.T) {
 // one of those who wait elsewhere takes over at once, long before the lease
 // ends; even if fn does not heed its context.
 func TestLastCallerOutHandsOver(t *testing.T) {
+	t.Parallel()
 	for _, deaf := range []bool{false, true} {
 		t.Run(fmt.Sprintf("deaf=%v", deaf), func(t *testing.T) {
 			t.Parallel()
@@ -407,6 +408,7 @@ func TestLoadOutlastsTheLease(t *testing.T) {
 // key. When it is back its context is cancelled, and its callers get the
 // newer value, whether it is there already or still being loaded.
 func TestHolderThatLostItsLeaseGivesTheNewerValue(t *testing.T) {
+	t.Parallel()
 	for _, over := range []bool{false, true} {
 		for _, deaf := range []bool{false, true} {
 			t.Run(fmt.Sprintf("over=%v/deaf=%v", over, deaf), func(t *testing.T) {
@@ -492,6 +494,7 @@ func TestHolderWhoseLeaseRanOutUnnoticed(t *testing.T) {
 // The answer to a claim is lost. The process loads as if there were no
 // engine, reads back that it had the key, and the others get its result.
 func TestLostAnswerToAClaim(t *testing.T) {
+	t.Parallel()
 	for _, required := range []bool{false, true} {
 		t.Run(fmt.Sprintf("RequireEngine=%v", required), func(t *testing.T) {
 			t.Parallel()
@@ -548,6 +551,7 @@ func TestLostAnswerToAResult(t *testing.T) {
 // Forget.
 
 func TestForgetMidLoad(t *testing.T) {
+	t.Parallel()
 	for _, oldFirst := range []bool{true, false} {
 		for _, by := range []int{0, 1, 2} {
 			t.Run(fmt.Sprintf("oldFirst=%v/by=%d", oldFirst, by), func(t *testing.T) {
@@ -674,6 +678,7 @@ func TestForgetThenCallHere(t *testing.T) {
 // A forgotten load whose callers leave, or whose process dies, leaves those
 // who wait elsewhere to the load that took its place, or to one of their own.
 func TestForgottenLoadIsGivenUp(t *testing.T) {
+	t.Parallel()
 	for _, cut := range []bool{false, true} {
 		t.Run(fmt.Sprintf("cut=%v", cut), func(t *testing.T) {
 			t.Parallel()

@@ -412,6 +412,7 @@ func TestKilledLoaderIsReplaced(t *testing.T) {
 // it goes on its callers get the newer value.
 func TestFrozenLoaderIsReplaced(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	for _, over := range []bool{false, true} {
 		t.Run(fmt.Sprintf("over=%v", over), func(t *testing.T) {
 			t.Parallel()
