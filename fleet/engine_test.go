@@ -428,6 +428,7 @@ func TestLeavingBeforeTheClaimIsAnswered(t *testing.T) {
 				if v, err, _ := w.g[0].DoContext(t.Context(), "k", returns("v")); v != "v" || err != nil {
 					t.Errorf("the next call: %q, %v, want v", v, err)
 				}
+				wantStats(t, "who left", g, fleet.Stats{})
 			})
 		}
 	}
@@ -438,13 +439,17 @@ func TestLeavingBeforeTheClaimIsAnswered(t *testing.T) {
 func TestCutOffWhileWaiting(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1, fleet.Lease(time.Second))
-	g, line := w.behind(fleet.Lease(time.Second), fleet.EngineTimeout(time.Second))
+	g, line := w.behind(fleet.Lease(time.Second), fleet.EngineTimeout(2*time.Second))
 	l, loading, _ := begin(t, w.g[0], "k")
 	l2 := newLoader()
 	waiting := start(t, g, "k", l2.fn)
 	w.watched(2)
 	line.cut()
+	cut := time.Now()
 	l2.running(t)
+	if d := time.Since(cut); d > 4*time.Second {
+		t.Errorf("fell back after %v, want three quarters of the lease of 1s and the EngineTimeout of 2s", d)
+	}
 	l2.give("alone")
 	waiting.want(t, "who was cut off", "alone")
 	wantStats(t, "who was cut off", g, fleet.Stats{Loads: 1, Fallbacks: 1})

@@ -767,6 +767,7 @@ func TestValueThatDoesNotTravel(t *testing.T) {
 				here.want(t, "where fn ran first", tt.value)
 				l1.running(t)
 				l2.running(t)
+				w.watched(0) // there is nothing more to wait for
 				l1.give("one's own")
 				l2.give("one's own")
 				there.want(t, "second", "one's own")

@@ -92,7 +92,6 @@ func (f *flight[V]) claim(there record) (v V, err error) {
 	}
 	if f.awaited != "" {
 		f.takeovers.Add(1)
-		f.awaited = ""
 	}
 	return f.load()
 }
@@ -121,10 +120,7 @@ func (f *flight[V]) alone() (V, error) {
 // await waits for the load that is under way elsewhere.
 func (f *flight[V]) await() (v V, err error) {
 	r, err := f.ending()
-	switch {
-	case f.ctx.Err() != nil:
-		return v, f.ctx.Err()
-	case err != nil:
+	if err != nil {
 		return f.withoutEngine(err)
 	}
 	switch r.State {
