@@ -309,8 +309,12 @@ func TestServerStoppedAndRestartedMidFlight(t *testing.T) {
 	strict := start(t, required, "k", never)
 	w.watched(4)
 	stop(w.srv)
+	stopped := time.Now()
 	l2.running(t)
 	l2.running(t)
+	if d := time.Since(stopped); d > 5*time.Second {
+		t.Errorf("fell back after %v, want at once", d)
+	}
 	l2.give("own")
 	l2.give("own")
 	for i, c := range waiting {
@@ -466,6 +470,7 @@ func TestWatchLost(t *testing.T) {
 	waiting := start(t, w.g[1], "k", never)
 	w.watched(2)
 	w.blind()
+	w.watched(1) // a new one, after three quarters of the lease
 	l.give("v")
 	loading.want(t, "who loads", "v")
 	waiting.want(t, "who waits", "v")
@@ -503,6 +508,71 @@ func TestForgetUnheard(t *testing.T) {
 			newer.want(t, "the next load's caller", "new")
 		})
 	}
+}
+
+// The same, if nothing takes its place; while the engine still has a mark of
+// where it has gone, and when that is gone too.
+func TestForgetUnheardAndAlone(t *testing.T) {
+	t.Parallel()
+	for _, linger := range []time.Duration{time.Second, time.Hour} {
+		t.Run(fmt.Sprint("linger=", linger), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 3, fleet.Lease(4*time.Second), fleet.Linger(linger))
+			l, here, ctx := begin(t, w.g[0], "k")
+			there := start(t, w.g[1], "k", never)
+			w.watched(2)
+			w.blind()
+			if err := w.g[2].Forget(t.Context(), "k"); err != nil {
+				t.Fatal(err)
+			}
+			w.watched(1) // who waits has looked, and watches again
+			if ctx.Err() != nil {
+				t.Error("the forgotten load was cancelled")
+			}
+			l.give("old")
+			here.want(t, "where the old load ran", "old")
+			there.want(t, "who waited for it", "old")
+		})
+	}
+}
+
+// The answer to a claim is lost, and the load is over before that is known.
+// The record is released all the same.
+func TestLostAnswerOutlivesTheLoad(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	g, line := w.behind(fleet.Lease(time.Hour), fleet.EngineTimeout(300*time.Millisecond))
+	line.set(false, true)
+	start(t, g, "k", returns("own")).want(t, "who had no answer", "own")
+	if n := w.info().State.LastSeq; n != 1 {
+		t.Fatalf("%d writes, want the claim", n)
+	}
+	line.mend()
+	start(t, w.g[0], "k", returns("v")).want(t, "the next caller", "v")
+}
+
+// A user who may not watch still gets the results, since the engine is asked
+// now and then.
+func TestWatchRefused(t *testing.T) {
+	t.Parallel()
+	w := &world{t: t, opts: &server.Options{Users: []*server.User{
+		{Username: "admin", Password: "a"},
+		{Username: "blind", Password: "b", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Deny: []string{"$JS.API.CONSUMER.>"}},
+		}},
+	}}}
+	w.srv = serve(t, w.opts)
+	w.js = dial(t, w.srv.ClientURL(), nats.UserInfo("admin", "a"))
+	create(t, w.js, jetstream.KeyValueConfig{})
+	opts := []fleet.Option{fleet.Lease(time.Hour), fleet.Linger(time.Hour), fleet.EngineTimeout(500 * time.Millisecond)}
+	a := newGroup[string](t, w.js, opts...)
+	b := newGroup[string](t, dial(t, w.srv.ClientURL(), nats.UserInfo("blind", "b")), opts...)
+	l, here, _ := begin(t, a, "k")
+	there := start(t, b, "k", never)
+	time.Sleep(time.Second)
+	l.give("v")
+	here.want(t, "where fn ran", "v")
+	there.want(t, "elsewhere", "v")
 }
 
 // A Forget that ended half-way does no harm to the next.
