@@ -251,6 +251,22 @@ func TestClosedConnectionFallsBackAtOnce(t *testing.T) {
 	wantStats(t, "with RequireEngine", required, fleet.Stats{})
 }
 
+// The same when it goes down while the engine is being asked.
+func TestConnectionLostWhileAsking(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0)
+	g, line := w.behind(fleet.EngineTimeout(time.Hour))
+	line.set(true, false) // the claim does not arrive
+	l := newLoader()
+	c := start(t, g, "k", l.fn)
+	time.Sleep(100 * time.Millisecond)
+	l.idle(t)
+	line.drop()
+	l.running(t)
+	l.give("v")
+	c.want(t, "the caller", "v")
+}
+
 // A call that falls back, and had no claim that may have got through, leaves
 // nobody behind to look after one. (Not parallel: it counts goroutines.)
 func TestFallbackLeavesNobodyBehind(t *testing.T) {
