@@ -5,6 +5,7 @@
 package fleet_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -50,6 +51,31 @@ func BenchmarkColdKey(b *testing.B) {
 			b.ReportMetric(ms(longest), "ms-added-longest")
 			b.ReportMetric(float64(loads)/float64(b.N), "loads/op")
 			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// A process that is alone with its key: the whole call, of a load that takes
+// no time. A recent key was loaded within Linger, and is looked at before it
+// is taken over.
+func BenchmarkAlone(b *testing.B) {
+	for _, recent := range []bool{false, true} {
+		b.Run(fmt.Sprintf("recent=%v", recent), func(b *testing.B) {
+			w := newWorldOn(b, jetstream.KeyValueConfig{}, 1)
+			load := func(context.Context) (string, error) { return "v", nil }
+			key, round := "k", 0
+			if recent {
+				w.g[0].DoContext(b.Context(), key, load)
+			}
+			for b.Loop() {
+				if !recent {
+					round++
+					key = fmt.Sprint("k", round)
+				}
+				if _, err, _ := w.g[0].DoContext(b.Context(), key, load); err != nil {
+					b.Fatal(err)
+				}
+			}
 		})
 	}
 }

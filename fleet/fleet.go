@@ -100,8 +100,9 @@ func CreateBucket(ctx context.Context, js jetstream.JetStream, cfg jetstream.Key
 // in another process, waits for that one.
 //
 // Each caller waits on its own ctx. fn runs in the process that claimed the
-// key, with a context that is cancelled when the last caller in that process
-// has left; then another process, if one waits, takes
+// key, on a goroutine of its own (or, where the ctx of the first caller can
+// never be done, perhaps on that caller's), with a context that is cancelled
+// when the last caller in that process has left; then another process, if one waits, takes
 // over. It is also cancelled if the process has lost its lease to another:
 // the callers then get the result of that other load.
 //
@@ -185,7 +186,7 @@ type Stats struct {
 	Running   int    // fns that have not ended here
 	Received  uint64 // results and failures that came from another process
 	Takeovers uint64 // loads begun here after waiting for one elsewhere that died, froze or was given up
-	Fallbacks uint64 // flights to which the engine did not answer
+	Fallbacks uint64 // loads begun here without the engine's leave, since it did not answer
 	Unsent    uint64 // loads by the engine's leave whose result is not known to have reached it: too large, not to be encoded, or the engine gone
 }
 
