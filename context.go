@@ -4,10 +4,7 @@
 
 package singleflight
 
-import (
-	"context"
-	"sync"
-)
+import "context"
 
 // DoContext is like [Group.Do] for callers who may stop waiting: each waits
 // on its own ctx, and when the last one has left, fn's context is cancelled.
@@ -80,67 +77,70 @@ func (g *Group[K, V]) DoContext(ctx context.Context, key K, fn func(context.Cont
 	if err := ctx.Err(); err != nil {
 		return v, err, false
 	}
-	// A Context may be anybody's code, so it is not asked with the mutex held.
-	stop, parent := ctx.Done(), flightOf(ctx)
-
-	g.mu.Lock()
-	c := g.m[key]
-	var fctx context.Context // for fn, if it is ours that flies
-	switch {
-	case c != nil:
-		g.joinLocked(c)
-	case stop == nil:
-		c = g.startLocked(key, self)
-		g.mu.Unlock()
-		var out outcome[V]
-		g.fly(c, key, func() (V, error) { return fn(ctx) }, &out)
-		return out.deliver()
-	default:
-		c = g.startLocked(key, self)
-		c.flight = &flight{Context: context.Background(), values: ctx}
-		fctx, c.cancel = context.WithCancel(c.flight)
+	stop := ctx.Done()
+	c, starts := g.enter(key, self, stop == nil)
+	if starts {
+		if stop == nil {
+			var out outcome[V]
+			g.doCall(c, func() (V, error) { return fn(ctx) }, &out)
+			return out.deliver()
+		}
+		var fnCtx context.Context
+		fnCtx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+		c.spawned = true
+		go g.doCallContext(c, fnCtx, fn)
 	}
-	done := c.doneLocked()
-	nested := parent != nil && c.flight != nil
-	loop := nested && !parent.waitFor(c.flight)
-	if loop {
-		c.loops++
+	return g.wait(ctx, stop, c)
+}
+
+// enter joins the flight for key, or starts one, and reports whether it did.
+// A call that joins will wait for c.done, and so will one that starts, unless
+// it runs fn itself.
+func (g *Group[K, V]) enter(key K, self, runs bool) (c *call[K, V], starts bool) {
+	g.mu.Lock()
+	c = g.flights.find(key)
+	if c != nil {
+		g.joinLocked(c)
+		c.doneLocked()
+	} else {
+		starts = true
+		c = g.startLocked(key, self)
+		if !runs {
+			c.doneLocked()
+		}
 	}
 	g.mu.Unlock()
-	if fctx != nil {
-		go g.flyContext(c, key, fctx, fn)
-	}
+	return c, starts
+}
 
-	leaving := false
+// wait returns when c's flight ends or when ctx is done, whose Done channel
+// is stop.
+func (g *Group[K, V]) wait(ctx context.Context, stop <-chan struct{}, c *call[K, V]) (v V, err error, shared bool) {
 	select {
-	case <-done:
+	case <-c.done:
 	case <-stop:
-		leaving = true
-	}
-	if nested && !loop {
-		// Before leaving: a circle must not be seen where there is none now.
-		parent.stopWaitingFor(c.flight)
-	}
-	if leaving {
-		if g.leave(c, key, loop) {
-			return v, ctx.Err(), false
+		if g.leave(c) {
+			if err := ctx.Err(); err != nil {
+				return v, err, false
+			}
+			return v, context.Canceled, false
 		}
-		<-done // The flight ended first, and its callers are being let go.
+		<-c.done
 	}
 	return c.out.deliver()
 }
 
-// flyContext has parameters for what a closure in DoContext would capture by
+// doCallContext has parameters for what a closure in DoContext would capture by
 // reference, and so allocate on every call.
-func (g *Group[K, V]) flyContext(c *call[V], key K, ctx context.Context, fn func(context.Context) (V, error)) {
+func (g *Group[K, V]) doCallContext(c *call[K, V], ctx context.Context, fn func(context.Context) (V, error)) {
 	var out outcome[V]
-	g.fly(c, key, func() (V, error) { return fn(ctx) }, &out)
+	g.doCall(c, func() (V, error) { return fn(ctx) }, &out)
 }
 
-// leave takes a caller out of c's flight and reports whether it could: not
-// if the flight has ended. Who is the last to leave frees the key and cancels
-// fn's context.
-func (g *Group[K, V]) leave(c *call[V], key K, loop bool) bool {
+// leave takes a caller out of c's flight, and reports false if the flight has
+// already ended. The last caller to leave frees the key and cancels fn's
+// context, unless Fill started the flight, which then goes on.
+func (g *Group[K, V]) leave(c *call[K, V]) bool {
 	g.mu.Lock()
 	if c.ended {
 		g.mu.Unlock()
@@ -148,96 +148,15 @@ func (g *Group[K, V]) leave(c *call[V], key K, loop bool) bool {
 	}
 	g.left++
 	c.callers--
-	if loop {
-		c.loops--
-	}
-	// Tempting: decide this after the unlock, where the cancelling is done.
-	// A caller that joins in between would be cancelled by another's leaving.
-	last := c.callers == c.loops
-	if last && c.listed {
-		g.unlistLocked(c, key)
+	// It is tempting to decide this after the unlock. But a caller that joins
+	// in between would get another's cancellation.
+	abandoned := c.callers == 0 && c.cancel != nil
+	if abandoned {
+		g.flights.remove(c)
 	}
 	g.mu.Unlock()
-	if last {
+	if abandoned {
 		c.cancel()
 	}
 	return true
-}
-
-// A flight is the parent of fn's context: the background, with the values of
-// the first caller's context. It knows for which flights fn waits, in calls
-// made under that context.
-//
-// These waits never form a circle: a call that would close one is counted as
-// a loop by the flight it joins, and not noted here. So among flights that
-// only flights wait for, there is one that nothing keeps alive; when it is
-// cancelled and its fn gives up, the same is true of the rest.
-type flight struct {
-	context.Context                 // never done
-	values          context.Context // the first caller's
-
-	// Guarded by nesting.
-	waits map[*flight]int // for which flights, in how many calls
-	seen  uint64          // the last search that came by
-}
-
-// nesting guards the waits of all flights, across Groups. It is taken for
-// calls within fn only, after Group.mu where that is held too.
-var nesting struct {
-	sync.Mutex
-	search uint64 // the number of the latest
-}
-
-type flightKey struct{}
-
-// flightOf returns the innermost flight that ctx comes from, or nil.
-func flightOf(ctx context.Context) *flight {
-	f, _ := ctx.Value(flightKey{}).(*flight)
-	return f
-}
-
-func (f *flight) Value(key any) any {
-	if key == (flightKey{}) {
-		return f
-	}
-	return f.values.Value(key)
-}
-
-// waitFor notes that f's fn waits for other, unless that would close a
-// circle, and reports whether it did.
-func (f *flight) waitFor(other *flight) bool {
-	nesting.Lock()
-	defer nesting.Unlock()
-	nesting.search++
-	if other.reaches(f) {
-		return false
-	}
-	if f.waits == nil {
-		f.waits = make(map[*flight]int)
-	}
-	f.waits[other]++
-	return true
-}
-
-func (f *flight) stopWaitingFor(other *flight) {
-	nesting.Lock()
-	defer nesting.Unlock()
-	if f.waits[other]--; f.waits[other] == 0 {
-		delete(f.waits, other)
-	}
-}
-
-// reaches reports whether f is other, or waits for it directly or through
-// flights that this search has not seen yet. nesting is held.
-func (f *flight) reaches(other *flight) bool {
-	if f == other {
-		return true
-	}
-	f.seen = nesting.search
-	for next := range f.waits {
-		if next.seen != nesting.search && next.reaches(other) {
-			return true
-		}
-	}
-	return false
 }

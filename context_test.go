@@ -19,21 +19,6 @@ import (
 	"example.com/singleflight"
 )
 
-func startContext[K comparable, V any](ctx context.Context, g group[K, V], key K, fn func(context.Context) (V, error)) *caller[V] {
-	return start(func() (V, error, bool) { return g.DoContext(ctx, key, fn) })
-}
-
-// untilDone is a fn that heeds its context and nothing else.
-func untilDone(ctx context.Context) (int, error) {
-	<-ctx.Done()
-	return 0, ctx.Err()
-}
-
-// deaf is a fn that does not look at its context.
-func deaf(release <-chan struct{}, v int) func(context.Context) (int, error) {
-	return withCtx(after(release, v))
-}
-
 // Waiting.
 
 func TestDoContextReturnsWhatFnReturns(t *testing.T) {
@@ -181,20 +166,7 @@ func TestResultAndCancellationRace(t *testing.T) {
 	})
 }
 
-// waitIdle waits for abandoned fns to end.
-func waitIdle[K comparable, V any](t *testing.T, g group[K, V]) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); g.Stats().Running > 0; runtime.Gosched() {
-		if time.Now().After(deadline) {
-			break
-		}
-	}
-	idle(t, g)
-}
-
 // fn's context.
-
-type ctxKey struct{}
 
 func TestFnContextHasTheFirstCallersValuesAndNoDeadline(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
@@ -688,273 +660,7 @@ func (c *leavingContext) Err() error {
 }
 func (c *leavingContext) Done() <-chan struct{} { close(c.done); return c.done }
 
-// heap returns the bytes of live objects.
-func heap() int64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
-}
-
 // Nesting.
-
-// wantCancelled checks that the call has ended with context.Canceled: its
-// own, or what fn made of its context's. Where a circle unwinds either may be
-// first.
-func (c *caller[V]) wantCancelled(t *testing.T, name string) {
-	t.Helper()
-	if !c.over.Load() || c.err != context.Canceled {
-		t.Errorf("%s: over %v, %v, %v, want %v", name, c.over.Load(), c.v, c.err, context.Canceled)
-	}
-}
-
-// A calls A: it waits for itself, until the callers outside have gone.
-func TestFlightThatWaitsForItselfUnwinds(t *testing.T) {
-	bubble(t, func(t *testing.T, g group[string, int]) {
-		ctx, cancel := context.WithCancel(t.Context())
-		a := startContext(ctx, g, "A", func(ctx context.Context) (int, error) {
-			v, err, _ := g.DoContext(ctx, "A", nil)
-			return v, err
-		})
-		synctest.Wait()
-		b := startContext(ctx, g, "A", nil)
-		synctest.Wait()
-		wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 2, InFlight: 1, Running: 1})
-		cancel()
-		synctest.Wait()
-		a.want(t, "DoContext(A)", 0, context.Canceled, false)
-		b.want(t, "DoContext(A)", 0, context.Canceled, false)
-		wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 2, Left: 3})
-	})
-}
-
-// A calls B which calls A, in one Group or two, with B started by A or by
-// somebody else before or after A.
-func TestFlightsThatWaitForEachOtherUnwind(t *testing.T) {
-	for _, groups := range []int{1, 2} {
-		for _, who := range []string{"A starts B", "B is up first", "both are up first"} {
-			t.Run(fmt.Sprintf("%s/groups=%d", who, groups), func(t *testing.T) {
-				bubble(t, func(t *testing.T, g group[string, int]) {
-					g2 := g
-					if groups == 2 {
-						g2 = new(singleflight.Group[string, int])
-					}
-					goA, goB := make(chan struct{}), make(chan struct{})
-					loadB := func(ctx context.Context) (int, error) {
-						<-goB
-						v, err, _ := g.DoContext(ctx, "A", nil)
-						return v, err
-					}
-					loadA := func(ctx context.Context) (int, error) {
-						<-goA
-						v, err, _ := g2.DoContext(ctx, "B", loadB)
-						return v, err
-					}
-					ctx, cancel := context.WithCancel(t.Context())
-					a := startContext(ctx, g, "A", loadA)
-					if who != "A starts B" {
-						startContext(ctx, g2, "B", loadB)
-					}
-					synctest.Wait()
-					if who == "both are up first" {
-						close(goB) // B joins A before A joins B
-						synctest.Wait()
-						close(goA)
-					} else {
-						close(goA)
-						synctest.Wait()
-						close(goB)
-					}
-					synctest.Wait()
-					a.waiting(t, "DoContext(A)")
-					cancel()
-					synctest.Wait()
-					a.wantCancelled(t, "DoContext(A)")
-					idle(t, g)
-					idle(t, g2)
-				})
-			})
-		}
-	}
-}
-
-// A waits for B, B for C, and C for A.
-func TestLongerCircleUnwinds(t *testing.T) {
-	bubble(t, func(t *testing.T, g group[string, int]) {
-		next := map[string]string{"A": "B", "B": "C", "C": "A"}
-		start := make(map[string]chan struct{})
-		for key := range next {
-			start[key] = make(chan struct{})
-		}
-		var load func(key string) func(context.Context) (int, error)
-		load = func(key string) func(context.Context) (int, error) {
-			return func(ctx context.Context) (int, error) {
-				<-start[key]
-				v, err, _ := g.DoContext(ctx, next[key], load(next[key]))
-				return v, err
-			}
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		var callers []*caller[int]
-		for key := range next {
-			callers = append(callers, startContext(ctx, g, key, load(key)))
-		}
-		synctest.Wait()
-		for key := range next { // any of them may close the circle
-			close(start[key])
-			synctest.Wait()
-		}
-		wantStats(t, g, singleflight.Stats{Executions: 3, Joined: 3, InFlight: 3, Running: 3})
-		cancel()
-		synctest.Wait()
-		for _, c := range callers {
-			c.wantCancelled(t, "DoContext")
-		}
-		idle(t, g)
-	})
-}
-
-// A call that closes a circle is a caller in all else: it receives the panic,
-// and it counts for shared.
-func TestLoopReceivesWhatOthersReceive(t *testing.T) {
-	bubble(t, func(t *testing.T, g group[string, int]) {
-		for _, end := range []func() (int, error){value(42), explodes("boom")} {
-			var inner *caller[int]
-			ctx, cancel := context.WithCancel(t.Context())
-			outer := startContext(ctx, g, "A", func(ctx context.Context) (int, error) {
-				inner = startContext(context.WithoutCancel(ctx), g, "A", nil)
-				time.Sleep(time.Second)
-				return end()
-			})
-			synctest.Wait()
-			cancel() // only the loop is left
-			synctest.Wait()
-			outer.want(t, "DoContext from outside", 0, context.Canceled, false)
-			time.Sleep(time.Second)
-			synctest.Wait()
-			if inner.panic == nil {
-				inner.want(t, "DoContext within fn", 42, nil, false)
-			} else if p, ok := inner.panic.(*singleflight.PanicError); !ok || p.Value != "boom" {
-				t.Errorf("DoContext within fn: panic %v, want boom", inner.panic)
-			}
-
-			outer = startContext(t.Context(), g, "A", func(ctx context.Context) (int, error) {
-				inner = startContext(ctx, g, "A", nil)
-				time.Sleep(time.Second)
-				return 43, nil
-			})
-			time.Sleep(2 * time.Second)
-			synctest.Wait()
-			outer.want(t, "DoContext from outside", 43, nil, true)
-			inner.want(t, "DoContext within fn", 43, nil, true)
-		}
-		idle(t, g)
-	})
-}
-
-// One fn may wait for a flight in two calls: when one gives up, the other
-// still counts.
-func TestTwoCallsWithinFnForOneFlight(t *testing.T) {
-	bubble(t, func(t *testing.T, g group[string, int]) {
-		goB := make(chan struct{})
-		ctx, cancel := context.WithCancel(t.Context())
-		loadB := func(ctx context.Context) (int, error) {
-			<-goB
-			v, err, _ := g.DoContext(ctx, "A", nil) // closes the circle
-			return v, err
-		}
-		a := startContext(ctx, g, "A", func(ctx context.Context) (int, error) {
-			hasty, cancel := context.WithTimeout(ctx, time.Second)
-			defer cancel()
-			startContext(hasty, g, "B", loadB)
-			synctest.Wait()
-			v, err, _ := g.DoContext(ctx, "B", nil)
-			return v, err
-		})
-		time.Sleep(2 * time.Second)
-		close(goB)
-		synctest.Wait()
-		wantStats(t, g, singleflight.Stats{Executions: 2, Joined: 2, Left: 1, InFlight: 2, Running: 2})
-		cancel()
-		synctest.Wait()
-		a.want(t, "DoContext(A)", 0, context.Canceled, false)
-		idle(t, g)
-	})
-}
-
-// Looking for circles takes no longer than there are flights, where paths are
-// many: two on each level that both wait for both below. On 40 levels a search
-// of every path would not end.
-func TestSearchVisitsAFlightOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, g group[[2]int, int]) {
-		release := make(chan struct{})
-		var load func(level int) func(context.Context) (int, error)
-		load = func(level int) func(context.Context) (int, error) {
-			if level == 0 {
-				return deaf(release, 1)
-			}
-			return func(ctx context.Context) (sum int, err error) {
-				var below [2]*caller[int]
-				for i := range below {
-					below[i] = startContext(ctx, g, [2]int{level - 1, i}, load(level-1))
-				}
-				for _, c := range below {
-					for !c.over.Load() {
-						time.Sleep(time.Second)
-					}
-					sum += c.v
-				}
-				return sum % 1000, nil
-			}
-		}
-		top := startContext(t.Context(), g, [2]int{40, 0}, load(40))
-		time.Sleep(time.Minute)
-		late := startContext(t.Context(), g, [2]int{41, 0}, func(ctx context.Context) (int, error) {
-			v, err, _ := g.DoContext(ctx, [2]int{40, 0}, nil)
-			return v, err
-		})
-		time.Sleep(time.Minute)
-		wantStats(t, g, singleflight.Stats{Executions: 82, Joined: 79, InFlight: 82, Running: 82})
-		close(release)
-		time.Sleep(time.Hour)
-		synctest.Wait()
-		top.want(t, "DoContext at the top", 776, nil, true) // the end of 2^40
-		late.want(t, "DoContext above it", 776, nil, false)
-	})
-}
-
-// A circle holds the caller that closed it no longer than the others: one who
-// comes from outside keeps all of it alive, and gets what comes of it.
-func TestCallerOutsideKeepsACircleAlive(t *testing.T) {
-	bubble(t, func(t *testing.T, g group[string, int]) {
-		short, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		var fnCtx context.Context
-		load := func(ctx context.Context) (int, error) {
-			fnCtx = ctx
-			patience, cancel := context.WithTimeout(ctx, time.Minute)
-			defer cancel()
-			if _, err, _ := g.DoContext(patience, "A", nil); err != context.DeadlineExceeded {
-				return 0, fmt.Errorf("the call within fn: %w", err)
-			}
-			return 42, ctx.Err() // the circle is gone, and somebody outside still waits
-		}
-		a := startContext(short, g, "A", load)
-		synctest.Wait()
-		b := startContext(t.Context(), g, "A", nil)
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
-		a.want(t, "DoContext that left", 0, context.DeadlineExceeded, false)
-		if fnCtx.Err() != nil {
-			t.Error("fn's context was cancelled while a caller outside waits")
-		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		b.want(t, "DoContext from outside", 42, nil, false)
-		wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 2, Left: 2})
-	})
-}
 
 // A call within fn for another flight keeps that one alive like any caller,
 // also where both have a common ancestor.
@@ -983,101 +689,87 @@ func TestNestedCallKeepsAnotherFlightAlive(t *testing.T) {
 	})
 }
 
-// The same where that other flight waits for yet another: a chain is no circle.
-func TestChainIsNoCircle(t *testing.T) {
-	bubble(t, func(t *testing.T, g group[string, int]) {
-		release := make(chan struct{})
-		short, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		b := startContext(short, g, "B", func(ctx context.Context) (int, error) {
-			v, err, _ := g.DoContext(ctx, "C", deaf(release, 42))
-			return v, err
-		})
-		synctest.Wait()
-		a := startContext(t.Context(), g, "A", func(ctx context.Context) (int, error) {
-			v, err, _ := g.DoContext(ctx, "B", nil)
-			return v, err
-		})
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
-		b.want(t, "DoContext(B), left", 0, context.DeadlineExceeded, false)
-		wantStats(t, g, singleflight.Stats{Executions: 3, Joined: 1, Left: 1, InFlight: 3, Running: 3})
-		close(release)
-		synctest.Wait()
-		a.want(t, "DoContext(A)", 42, nil, false)
-		idle(t, g)
-	})
-}
-
-// What fn waited for and no longer waits for makes no circle: B, joined by
-// its own caller and no longer by A, keeps A alive.
-func TestNestedWaitThatIsOverMakesNoCircle(t *testing.T) {
+// A fn may start another flight in the background, under its own context, and
+// not wait for it. If that flight joins the first, it keeps it alive like any
+// caller, and whoever waits for it gets the value.
+func TestPrefetchKeepsTheFlightItJoinsAlive(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		release, goB := make(chan struct{}), make(chan struct{})
+		loadB := func(ctx context.Context) (int, error) {
+			<-goB
+			v, err, _ := g.DoContext(ctx, "A", nil)
+			return v, err
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		a := startContext(ctx, g, "A", func(ctx context.Context) (int, error) {
-			patience, cancel := context.WithTimeout(ctx, time.Second)
-			defer cancel()
-			_, err, _ := g.DoContext(patience, "B", func(ctx context.Context) (int, error) {
-				<-goB
-				v, err, _ := g.DoContext(ctx, "A", nil)
-				return v, err
-			})
-			if err != context.DeadlineExceeded {
-				t.Errorf("DoContext(B) within A: %v, want %v", err, context.DeadlineExceeded)
-			}
+			startContext(ctx, g, "B", loadB)
 			<-release
 			return 42, ctx.Err()
 		})
 		synctest.Wait()
-		b := startContext(t.Context(), g, "B", nil)
-		time.Sleep(2 * time.Second) // A stops waiting for B
-		close(goB)                  // B joins A
+		somebody := startContext(t.Context(), g, "B", nil)
 		synctest.Wait()
-		cancel() // A's caller leaves
+		close(goB) // B joins A
 		synctest.Wait()
-		a.want(t, "DoContext(A)", 0, context.Canceled, false)
+		cancel()
+		synctest.Wait()
+		a.want(t, "DoContext(A), left", 0, context.Canceled, false)
 		close(release)
 		synctest.Wait()
-		b.want(t, "DoContext(B)", 42, nil, false) // and saw nothing of it
+		// The prefetch may or may not have left: its context ends with A.
+		somebody.want(t, "DoContext(B)", 42, nil, somebody.shared)
 		idle(t, g)
 	})
 }
 
-// A flight that is abandoned while a loop still waits for it is not abandoned
-// twice, and its key is free for the next.
-func TestLoopThatOutstaysTheCallersOutside(t *testing.T) {
-	bubble(t, func(t *testing.T, g group[string, int]) {
-		release, releaseNew := make(chan struct{}), make(chan struct{})
-		ctx, cancel := context.WithCancel(t.Context())
-		var inner *caller[int]
-		startContext(ctx, g, "A", func(ctx context.Context) (int, error) {
-			stubborn, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-			defer cancel()
-			inner = startContext(stubborn, g, "A", nil)
-			<-release
-			<-stubborn.Done()
-			return 1, nil
+// A flight that waits for itself never ends by itself, whatever the methods.
+// A time limit inside fn bounds it.
+func TestTimeLimitInsideFnEndsAFlightThatWaitsForItself(t *testing.T) {
+	const limit = time.Minute
+	inside := map[string]func(ctx context.Context, g group[string, int]) (int, error){
+		"DoContext": func(ctx context.Context, g group[string, int]) (int, error) {
+			v, err, _ := g.DoContext(ctx, "k", nil)
+			return v, err
+		},
+		"DoChan": func(ctx context.Context, g group[string, int]) (int, error) {
+			select {
+			case r := <-g.DoChan("k", nil):
+				return r.Val, r.Err
+			case <-ctx.Done():
+				return 0, ctx.Err()
+			}
+		},
+		"Fill": func(ctx context.Context, g group[string, int]) (int, error) {
+			v, err, _ := g.Fill(ctx, newCache[string, int](), "k", nil)
+			return v, err
+		},
+	}
+	for name, again := range inside {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, g group[string, int]) {
+				began := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				outer := startContext(ctx, g, "k", func(ctx context.Context) (int, error) {
+					ctx, cancel := context.WithTimeout(ctx, limit)
+					defer cancel()
+					return again(ctx, g)
+				})
+				synctest.Wait()
+				stays := startDo(g, "k", nil)
+				time.Sleep(limit - time.Nanosecond)
+				synctest.Wait()
+				outer.want(t, "DoContext, left", 0, context.DeadlineExceeded, false)
+				stays.waiting(t, "Do of a flight that waits for itself")
+				time.Sleep(time.Nanosecond)
+				synctest.Wait()
+				if stays.want(t, "Do", 0, context.DeadlineExceeded, name == "DoChan"); time.Since(began) != limit {
+					t.Errorf("the flight ended after %v, want %v", time.Since(began), limit)
+				}
+				idle(t, g)
+			})
 		})
-		synctest.Wait()
-		cancel()
-		synctest.Wait()
-		inner.waiting(t, "DoContext within fn")
-		young := startContext(t.Context(), g, "A", deaf(releaseNew, 2))
-		synctest.Wait()
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
-		inner.want(t, "DoContext within fn", 0, context.DeadlineExceeded, false)
-		joiner := startDo(g, "A", nil)
-		synctest.Wait()
-		close(release)
-		synctest.Wait()
-		close(releaseNew)
-		synctest.Wait()
-		young.want(t, "DoContext of the successor", 2, nil, true)
-		joiner.want(t, "Do joining it", 2, nil, true)
-		idle(t, g)
-	})
+	}
 }
 
 // Misuse.

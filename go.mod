@@ -1,5 +1,5 @@
 module example.com/singleflight
 
-go 1.26.0
+go 1.25.0
 
-require golang.org/x/sync v0.24.0
+require golang.org/x/sync v0.20.0

@@ -158,71 +158,191 @@ func TestSharedIsTrueIfAndOnlyIfSeveralGotTheValue(t *testing.T) {
 
 // What is kept.
 
-// After a burst, the memory of 100,000 keys is given back while a few flights
-// are still up, and those can be joined.
+// After a burst of keys, its memory is given back, also while more than a few
+// of its flights stay up; and those can be joined.
 func TestBurstIsGivenBack(t *testing.T) {
-	var g singleflight.Group[int, int] // a ShardedGroup is many of them
-	const keys, up = 100_000, 10
-	burst, late := make(chan struct{}), make(chan struct{})
-	var first, last sync.WaitGroup
-	warmUp(keys)
-	before := heap()
-	for key := range keys {
-		release, wg := burst, &first
-		if key < up {
-			release, wg = late, &last
+	type key [128]byte
+	makeKey := func(i int) (k key) { k[0], k[1], k[2] = byte(i), byte(i>>8), byte(i>>16); return k }
+	keys := pick(100_000, 20_000)
+	// keeps returns how much memory a Group takes after a burst of which stay
+	// flights are still up.
+	keeps := func(stay int) (kept int64) {
+		var g singleflight.Group[key, int]
+		before := heap()
+		settle := func() {
+			kept = heap() - before
+			var joiners sync.WaitGroup
+			for i := range stay {
+				joiners.Go(func() {
+					if v, err, shared := g.Do(makeKey(i), nil); v != i || err != nil || !shared {
+						t.Errorf("Do(%d), joining = %v, %v, %v, want %d, nil, true", i, v, err, shared, i)
+					}
+				})
+			}
+			until(func() bool { return g.Stats().Joined == uint64(stay) })
+			go joiners.Wait()
 		}
-		wg.Go(func() { g.Do(key, after(release, key)) })
+		// Each flight starts the next, so that they take one goroutine.
+		var burst func(i int) int
+		burst = func(i int) int {
+			if i == keys {
+				if n := g.Stats().InFlight; n != keys {
+					t.Fatalf("%d flights are up, want %d", n, keys)
+				}
+				return i
+			}
+			g.Do(makeKey(i), func() (int, error) {
+				if burst(i+1) == stay+1 {
+					settle()
+				}
+				return i, nil
+			})
+			return i
+		}
+		if burst(0); stay == 0 {
+			settle()
+		}
+		until(func() bool { return g.Stats().Running == 0 })
+		return kept
 	}
-	until(func() bool { return g.Stats().InFlight == keys })
-	during := heap()
-	close(burst)
-	first.Wait()
-	kept := heap() - before
-	if kept > 64<<10 || during-before < 1<<20 {
-		t.Errorf("the Group keeps %d bytes after a burst that took %d, want at most %d", kept, during-before, 64<<10)
+	if none := keeps(0); none > 256<<10 {
+		t.Errorf("after a burst of %d keys a Group keeps %d bytes, want at most %d", keys, none, 256<<10)
+	} else if some := keeps(300); some-none > 1<<20 {
+		t.Errorf("with 300 that stay it keeps %d bytes more, want at most %d", some-none, 1<<20)
 	}
+}
 
-	for key := range up {
-		last.Go(func() {
-			if v, err, shared := g.Do(key, nil); v != key || err != nil || !shared {
-				t.Errorf("Do(%d), joining = %v, %v, %v, want %d, nil, true", key, v, err, shared, key)
+// A Group whose flights become many and few again, time after time, moves
+// them to a new map seldom: fewer moves than a seventh of the flights.
+func TestMapIsReplacedSeldom(t *testing.T) {
+	test := func(low, high int) {
+		synctest.Test(t, func(t *testing.T) {
+			var g singleflight.Group[int, int]
+			var ends []chan struct{}
+			flights, moves := 0, 0
+			address, _ := g.Map()
+			for range 5 {
+				for len(ends) < high {
+					end := make(chan struct{})
+					g.DoChan(flights, after(end, 0))
+					ends = append(ends, end)
+					flights++
+				}
+				address, _ = g.Map()
+				for len(ends) > low {
+					close(ends[0])
+					ends = ends[1:]
+					synctest.Wait()
+					if now, size := g.Map(); now != address {
+						address = now
+						moves += size
+					}
+				}
+			}
+			if moves > flights/7 {
+				t.Errorf("%d to %d flights: %d moved to a new map, of %d; want at most a seventh", low, high, moves, flights)
+			}
+			if high > singleflight.Crowd && moves == 0 && low <= high/8 {
+				t.Errorf("%d to %d flights: the map was never replaced", low, high)
+			}
+			for _, end := range ends {
+				close(end)
 			}
 		})
 	}
-	until(func() bool { return g.Stats().Joined == up })
-	close(late)
-	last.Wait()
-	if got, want := g.Stats(), (singleflight.Stats{Executions: keys, Joined: up}); got != want {
-		t.Errorf("Stats() = %+v, want %+v", got, want)
-	}
-	runtime.KeepAlive(&g)
+	crowd := singleflight.Crowd + singleflight.Few + 1
+	test(0, crowd)
+	test(crowd/8-1, crowd)
+	test(crowd/8+1, crowd)
+	test(0, singleflight.Few+1)
+	test(singleflight.Few-1, singleflight.Few+1)
 }
 
-// warmUp makes the runtime keep what it keeps of n goroutines.
-func warmUp(n int) {
-	var wg sync.WaitGroup
-	release := make(chan struct{})
-	for range n {
-		wg.Go(func() { <-release })
-	}
-	close(release)
-	wg.Wait()
+// Flights are in the map from when there are more than a few until there are
+// none, so that a Group around the limit does not move them back and forth.
+func TestFewFlightsNeedNoMap(t *testing.T) {
+	bubble(t, func(t *testing.T, sharded group[int, int]) {
+		g, ok := sharded.(*singleflight.Group[int, int])
+		if !ok {
+			return // each shard is a Group
+		}
+		ends := make([]chan struct{}, singleflight.Few+1)
+		var callers []*caller[int]
+		start := func(i int) {
+			ends[i] = make(chan struct{})
+			callers = append(callers, startDo(group[int, int](g), i, after(ends[i], i)))
+			synctest.Wait()
+		}
+		want := func(size int) {
+			t.Helper()
+			if _, got := g.Map(); got != size {
+				t.Errorf("%d flights are in the map, want %d", got, size)
+			}
+		}
+		for range 2 {
+			callers = nil
+			for i := range singleflight.Few {
+				start(i)
+			}
+			want(0)
+			start(singleflight.Few)
+			want(singleflight.Few + 1)
+			for i := range ends {
+				startDo(group[int, int](g), i, nil) // each can be joined, wherever it is
+			}
+			synctest.Wait()
+			for i, end := range ends {
+				close(end)
+				synctest.Wait()
+				callers[i].want(t, "Do", i, nil, true)
+				want(singleflight.Few - i)
+			}
+		}
+	})
 }
 
-// An idle Group keeps 16 KiB of records at most, and of large values none,
+// A flight that ends leaves the others where they are found, whichever of
+// them it is: first, last or between.
+func TestFewFlightsEndInAnyOrder(t *testing.T) {
+	for n := range singleflight.Few + 1 {
+		for first := range n {
+			bubble(t, func(t *testing.T, g group[int, int]) {
+				var ends []chan struct{}
+				for i := range n {
+					ends = append(ends, make(chan struct{}))
+					g.DoChan(i, after(ends[i], i))
+				}
+				close(ends[first])
+				synctest.Wait()
+				for i := range n {
+					if i == first {
+						continue
+					}
+					joins := startDo(g, i, value(-1))
+					synctest.Wait()
+					joins.waiting(t, "Do of a flight that is up")
+					close(ends[i])
+					synctest.Wait()
+					joins.want(t, "Do of a flight that is up", i, nil, true)
+				}
+				idle(t, g)
+			})
+		}
+	}
+}
+
+// An idle Group keeps 16 KiB of records at most, and none of large values,
 // however many flights there were at once.
 func TestIdleGroupIsSmall(t *testing.T) {
-	t.Run("small values", func(t *testing.T) { testIdle[int](t, 64<<10) })
-	t.Run("60,000-byte values", func(t *testing.T) { testIdle[[60_000]byte](t, 48<<10) })
+	testIdle[int](t, 1500, true)
+	testIdle[[6000]byte](t, 20, true)
+	testIdle[[60_000]byte](t, 20, false)
 }
 
-func testIdle[V any](t *testing.T, limit int64) {
+func testIdle[V any](t *testing.T, flights int, keeps bool) {
+	t.Helper()
 	var g singleflight.Group[int, V]
-	const flights = 1500 // whose records would take 200 KiB, and with a large V 90 MB
-	warmUp(2 * flights)
-	before := heap()
-	for range 3 {
+	for range 2 {
 		var in, out sync.WaitGroup
 		release := make(chan struct{})
 		for key := range flights {
@@ -235,10 +355,10 @@ func testIdle[V any](t *testing.T, limit int64) {
 		close(release)
 		out.Wait()
 	}
-	if kept := heap() - before; kept > limit {
-		t.Errorf("an idle Group keeps %d bytes after %d flights at once, want at most %d", kept, flights, limit)
+	if n, bytes := g.Spares(); (n > 0) != keeps || bytes > 16<<10 {
+		t.Errorf("after %d flights at once an idle Group[int, %T] keeps %d records of %d bytes in all, want some: %v, and at most 16 KiB",
+			flights, *new(V), n, bytes, keeps)
 	}
-	runtime.KeepAlive(&g)
 }
 
 // A value, an error, a key, a fn and a context can be collected as soon as

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"runtime/debug"
 )
 
 // ErrGoexit is the error that a DoChan channel receives if fn called
@@ -57,33 +56,6 @@ type outcome[V any] struct {
 	how    ending
 	shared bool
 	panic  *PanicError
-}
-
-// record calls fn and notes how it ended. It does not return if fn called
-// runtime.Goexit.
-func (o *outcome[V]) record(fn func() (V, error)) {
-	o.recovering(fn)
-	if o.how == exited {
-		// Control came back, so it was not Goexit. Tempting: trust recover
-		// to tell; it returns nil for panic(nil) under GODEBUG=panicnil=1.
-		o.how = panicked
-	}
-}
-
-func (o *outcome[V]) recovering(fn func() (V, error)) {
-	defer func() {
-		if o.how == returned {
-			return
-		}
-		// By the time that Goexit and panic(nil) can be told apart, the
-		// frames of fn are gone: take the stack now.
-		o.panic = &PanicError{Value: recover(), Stack: debug.Stack()}
-		if o.panic.Value != nil {
-			o.how = panicked // even if Goexit goes on from here
-		}
-	}()
-	o.v, o.err = fn()
-	o.how = returned
 }
 
 // deliver gives a caller of Do or DoContext what is its due: the results, or

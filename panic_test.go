@@ -289,15 +289,6 @@ func crashMatrix(ctx context.Context, cancel context.CancelFunc, g group[string,
 	os.Exit(0)
 }
 
-// until waits in real time.
-func until(done func() bool) {
-	for deadline := time.Now().Add(time.Minute); !done(); runtime.Gosched() {
-		if time.Now().After(deadline) {
-			panic("waited for a minute")
-		}
-	}
-}
-
 // A follower that recovers and exits at once must lose, every time.
 func TestNobodyIsWokenBeforeACrash(t *testing.T) {
 	i := slices.IndexFunc(endings, func(e ending) bool { return e.name == "panics with a value" })

@@ -70,6 +70,16 @@ func (g *ShardedGroup[K, V]) DoContext(ctx context.Context, key K, fn func(conte
 	return g.of(key).DoContext(ctx, key, fn)
 }
 
+// Fill is [Group.Fill].
+func (g *ShardedGroup[K, V]) Fill(ctx context.Context, cache Cache[K, V], key K, load func(context.Context) (V, error)) (v V, err error, shared bool) {
+	return g.of(key).Fill(ctx, cache, key, load)
+}
+
+// Invalidate is [Group.Invalidate].
+func (g *ShardedGroup[K, V]) Invalidate(cache Cache[K, V], key K) {
+	g.of(key).Invalidate(cache, key)
+}
+
 // Forget is [Group.Forget].
 func (g *ShardedGroup[K, V]) Forget(key K) {
 	g.of(key).Forget(key)

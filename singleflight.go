@@ -38,11 +38,10 @@ import "sync"
 type Group[K comparable, V any] struct {
 	mu sync.Mutex
 
-	m     map[K]*call[V] // the flights that can be joined; made when first needed
-	spare *call[V]       // records of flights that nobody joined, to be used again
+	flights table[K, V] // those that can be joined
 
-	spares uint32 // how many
-	burst  bool   // m has held more than crowd flights, and has the memory to show for it
+	spare  *call[K, V] // records to use again
+	spares uint32      // how many
 
 	started, ended uint64 // executions of fn
 	joined, left   uint64 // callers
@@ -78,7 +77,7 @@ type Result[V any] struct {
 func (g *Group[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared bool) {
 	self := reflexive(key)
 	g.mu.Lock()
-	if c := g.m[key]; c != nil {
+	if c := g.flights.find(key); c != nil {
 		g.joinLocked(c)
 		done := c.doneLocked()
 		g.mu.Unlock()
@@ -89,7 +88,7 @@ func (g *Group[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared bo
 	g.mu.Unlock()
 
 	var out outcome[V]
-	g.fly(c, key, fn, &out)
+	g.doCall(c, fn, &out)
 	return out.deliver()
 }
 
@@ -113,7 +112,7 @@ func (g *Group[K, V]) DoChan(key K, fn func() (V, error)) <-chan Result[V] {
 	self := reflexive(key)
 	ch := make(chan Result[V], 1)
 	g.mu.Lock()
-	if c := g.m[key]; c != nil {
+	if c := g.flights.find(key); c != nil {
 		g.joinLocked(c)
 		c.chans = append(c.chans, ch)
 		g.mu.Unlock()
@@ -125,7 +124,7 @@ func (g *Group[K, V]) DoChan(key K, fn func() (V, error)) <-chan Result[V] {
 
 	go func() {
 		var out outcome[V]
-		g.fly(c, key, fn, &out)
+		g.doCall(c, fn, &out)
 	}()
 	return ch
 }
@@ -138,11 +137,16 @@ func (g *Group[K, V]) DoChan(key K, fn func() (V, error)) <-chan Result[V] {
 // took its place. Call Forget after a write, so that no later call joins a
 // load that may have read before it.
 func (g *Group[K, V]) Forget(key K) {
-	g.mu.Lock()
-	defer g.mu.Unlock() // even if key cannot be hashed
-	if c := g.m[key]; c != nil {
-		g.unlistLocked(c, key)
+	if !reflexive(key) {
+		return
 	}
+	g.mu.Lock()
+	c := g.flights.find(key)
+	if c == nil {
+		g.mu.Unlock()
+		return
+	}
+	g.forgetAndUnlock(c)
 }
 
 // ForgetUnshared is [Group.Forget] for a flight that has exactly one caller.
@@ -150,16 +154,20 @@ func (g *Group[K, V]) Forget(key K) {
 // true if the flight was forgotten or none was up, false if it goes on to be
 // shared.
 func (g *Group[K, V]) ForgetUnshared(key K) bool {
+	if !reflexive(key) {
+		return true
+	}
 	g.mu.Lock()
-	defer g.mu.Unlock() // even if key cannot be hashed
-	c := g.m[key]
+	c := g.flights.find(key)
 	if c == nil {
+		g.mu.Unlock()
 		return true
 	}
 	if c.callers > 1 {
+		g.mu.Unlock()
 		return false
 	}
-	g.unlistLocked(c, key)
+	g.forgetAndUnlock(c)
 	return true
 }
 

@@ -27,7 +27,7 @@ func (g *Group[K, V]) Stats() Stats {
 		Executions: g.started,
 		Joined:     g.joined,
 		Left:       g.left,
-		InFlight:   len(g.m),
+		InFlight:   g.flights.len(),
 		Running:    int(g.started - g.ended),
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"example.com/singleflight"
 )
 
-var stressTime = flag.Duration("stress", time.Second, "how long each stress test runs")
+var stressTime = flag.Duration("stress", 400*time.Millisecond, "how long each stress test runs")
 
 // A stressed value knows for which key it was loaded, and when the first
 // caller had it.

@@ -1,0 +1,103 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+package singleflight
+
+import "maps"
+
+// A table finds the flights that can be joined by their keys. A few are found
+// by comparing keys, which is several times as fast as hashing one. When they
+// are more than a few they all move to a map, until none is left.
+//
+// Every key in a table is equal to itself.
+type table[K comparable, V any] struct {
+	few  [8]*call[K, V] // the first n are in use; none, where many is not empty
+	n    int
+	many map[K]*call[K, V] // made when first needed
+	peak int               // the largest size of many since it was made
+}
+
+// A place is where in a table a call is: an index of few, or one of these.
+type place int8
+
+const (
+	nowhere place = -1 - iota
+	inMany
+)
+
+// A map never gives memory back. One that has held more than crowd flights
+// is replaced when an eighth of them, or fewer, remain: the cost of moving
+// them is shared by the seven eighths that have been removed.
+const crowd = 1024
+
+func (t *table[K, V]) len() int { return t.n + len(t.many) }
+
+// find returns the flight for key, or nil if there is none.
+func (t *table[K, V]) find(key K) *call[K, V] {
+	if len(t.many) > 0 {
+		return t.many[key]
+	}
+	for _, c := range t.few[:t.n] {
+		if c.key == key {
+			return c
+		}
+	}
+	return nil
+}
+
+// add puts c into the table, which has no flight for c's key.
+func (t *table[K, V]) add(c *call[K, V]) {
+	if len(t.many) == 0 {
+		if t.n < len(t.few) {
+			c.place = place(t.n)
+			t.few[t.n] = c
+			t.n++
+			return
+		}
+		t.fewToMany()
+	}
+	c.place = inMany
+	t.many[c.key] = c
+	t.peak = max(t.peak, len(t.many))
+}
+
+func (t *table[K, V]) fewToMany() {
+	if t.many == nil {
+		t.many = make(map[K]*call[K, V])
+	}
+	for _, c := range t.few {
+		c.place = inMany
+		t.many[c.key] = c
+	}
+	clear(t.few[:])
+	t.n = 0
+}
+
+// remove takes c out of the table if it is there. It is tempting to ask the
+// table instead of c, but the key may by then belong to another flight.
+func (t *table[K, V]) remove(c *call[K, V]) {
+	switch c.place {
+	case nowhere:
+		return
+	case inMany:
+		delete(t.many, c.key)
+		if t.peak > crowd && len(t.many) <= t.peak/8 {
+			t.shrink()
+		}
+	default:
+		t.n--
+		last := t.few[t.n]
+		last.place = c.place
+		t.few[c.place] = last
+		t.few[t.n] = nil
+	}
+	c.place = nowhere
+}
+
+// shrink replaces the map by one of the size that is needed now.
+func (t *table[K, V]) shrink() {
+	many := make(map[K]*call[K, V], len(t.many))
+	maps.Copy(many, t.many)
+	t.many, t.peak = many, len(many)
+}
