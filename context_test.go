@@ -354,57 +354,45 @@ func TestInlineFnGetsTheCallersContext(t *testing.T) {
 
 // Pinning.
 
-// Callers of Do and DoChan, and of DoContext with a context that can never be
-// done, keep a flight alive: whoever starts, whoever joins, in every order.
+// Callers of Do and DoChan, and of DoContext and Fill with a context that can
+// never be done, keep a flight alive: whoever starts, whoever joins, in every
+// order.
 func TestWhoCannotLeavePins(t *testing.T) {
-	type kind = func(ctx context.Context, g group[string, int], fn func(context.Context) (int, error)) *caller[int]
-	plain := func(fn func(context.Context) (int, error)) func() (int, error) {
-		if fn == nil {
-			return nil
-		}
+	type load = func(context.Context) (int, error)
+	plain := func(fn load) func() (int, error) {
 		return func() (int, error) { return fn(context.Background()) }
 	}
-	pins := map[string]kind{
-		"Do": func(_ context.Context, g group[string, int], fn func(context.Context) (int, error)) *caller[int] {
+	pins := map[string]func(g group[string, int], fn load) *caller[int]{
+		"Do": func(g group[string, int], fn load) *caller[int] {
 			return startDo(g, "k", plain(fn))
 		},
-		"DoChan": func(_ context.Context, g group[string, int], fn func(context.Context) (int, error)) *caller[int] {
+		"DoChan": func(g group[string, int], fn load) *caller[int] {
 			return receive(g.DoChan("k", plain(fn)))
 		},
-		"Background": func(_ context.Context, g group[string, int], fn func(context.Context) (int, error)) *caller[int] {
+		"DoContext(Background)": func(g group[string, int], fn load) *caller[int] {
 			return startContext(context.Background(), g, "k", fn)
 		},
-	}
-	leaves := func(ctx context.Context, g group[string, int], fn func(context.Context) (int, error)) *caller[int] {
-		return startContext(ctx, g, "k", fn)
+		"Fill(Background)": func(g group[string, int], fn load) *caller[int] {
+			return startFill(context.Background(), g, nothing[string, int]{}, "k", fn)
+		},
 	}
 	for name, pin := range pins {
-		for _, order := range []string{"pin starts", "pin joins", "pin joins between"} {
-			t.Run(name+"/"+order, func(t *testing.T) {
+		for position := range 3 {
+			t.Run(fmt.Sprintf("%s/%d", name, position), func(t *testing.T) {
 				bubble(t, func(t *testing.T, g group[string, int]) {
 					ctx, cancel := context.WithCancel(t.Context())
 					release := make(chan struct{})
 					var fnCtx context.Context
 					fn := func(ctx context.Context) (int, error) { fnCtx = ctx; <-release; return 42, ctx.Err() }
-					kinds := map[string][]kind{
-						"pin starts":        {pin, leaves, leaves},
-						"pin joins":         {leaves, leaves, pin},
-						"pin joins between": {leaves, pin, leaves},
-					}[order]
 					var pinned *caller[int]
 					var leavers []*caller[int]
-					for i, kind := range kinds {
-						f := fn
-						if i > 0 {
-							f = nil
-						}
-						c := kind(ctx, g, f)
-						synctest.Wait()
-						if fmt.Sprintf("%p", kind) == fmt.Sprintf("%p", pin) {
-							pinned = c
+					for i := range 3 {
+						if i == position {
+							pinned = pin(g, fn)
 						} else {
-							leavers = append(leavers, c)
+							leavers = append(leavers, startContext(ctx, g, "k", fn))
 						}
+						synctest.Wait()
 					}
 					cancel()
 					synctest.Wait()
@@ -779,6 +767,13 @@ func TestNilContextPanics(t *testing.T) {
 		v := mustPanic(t, "DoContext(nil)", func() {
 			g.DoContext(nil, "k", withCtx(value(1))) //lint:ignore SA1012 that is what is tested
 		})
+		cache := newSpy[string, int]()
+		w := mustPanic(t, "Fill(nil)", func() {
+			g.Fill(nil, cache, "k", withCtx(value(1))) //lint:ignore SA1012 that is what is tested
+		})
+		if w != v || cache.gets.Load() != 0 {
+			t.Errorf("Fill(nil) panicked with %v after %d Gets, want %v after none", w, cache.gets.Load(), v)
+		}
 		if v != "singleflight: nil Context" {
 			t.Errorf("DoContext(nil) panicked with %v, want a word about the context", v)
 		}

@@ -428,6 +428,14 @@ func TestNothingIsReachableAfterwards(t *testing.T) {
 			v, err, _ := g.DoContext(withValue(context.Background(), "DoContext(Background)"), key, withCtx(fn))
 			return v, err
 		})
+		call("Fill", func(key *[64]byte, fn func() (*[128]byte, error)) (*[128]byte, error) {
+			v, err, _ := g.Fill(withValue(t.Context(), "Fill"), nothing[*[64]byte, *[128]byte]{}, key, withCtx(fn))
+			return v, err
+		})
+		call("Fill(Background)", func(key *[64]byte, fn func() (*[128]byte, error)) (*[128]byte, error) {
+			v, err, _ := g.Fill(withValue(context.Background(), "Fill(Background)"), nothing[*[64]byte, *[128]byte]{}, key, withCtx(fn))
+			return v, err
+		})
 		call("Forget", func(key *[64]byte, fn func() (*[128]byte, error)) (*[128]byte, error) {
 			v, err, _ := g.Do(key, func() (*[128]byte, error) { g.Forget(key); return fn() })
 			return v, err

@@ -7,6 +7,7 @@ package singleflight_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -16,27 +17,39 @@ import (
 	"example.com/singleflight"
 )
 
-// A model is what the documentation says of a Group, with no goroutine, no
-// lock and no waiting: a list of flights, a list of callers, and what each
-// step does to them.
+// A model is what the documentation says of a Group and a cache, with no
+// goroutine, no lock and no waiting: a list of flights, a list of callers, and
+// what each step does to them.
 type model struct {
 	flights []modelFlight
 	callers []modelCaller
+	forgets []modelForget
+	cache   map[int]int // by key, the flight that loaded what is there
 	stats   singleflight.Stats
 }
 
 type modelFlight struct {
 	key                 int
 	joinable, running   bool
-	cancelled, channels bool // fn's context is done; DoChan waits for it
+	fills, storing      bool // Fill started it; its Set is running
+	ownContext, ctxDone bool // whether fn has a context that can be done, and is
+	channels            bool // DoChan waits for it
 	waiting             int  // callers who have not left
 }
 
 type modelCaller struct {
 	kind   kind
-	flight int
+	flight int    // or -1 for a hit
 	state  string // waits, left, returned, failed, panicked or exited
+	v      int
 	shared bool
+}
+
+// A modelForget is a call that forgets: it waits for a Set of its key.
+type modelForget struct {
+	flight      int // whose Set it waits for, or -1
+	invalidates bool
+	result      bool
 }
 
 type kind int
@@ -46,19 +59,34 @@ const (
 	doChan
 	doContext
 	doContextBackground
+	fill
+	fillBackground
 	kinds
 )
+
+func (k kind) fills() bool  { return k == fill || k == fillBackground }
+func (k kind) leaves() bool { return k == doContext || k == fill }
 
 // joinable returns the index of the flight that a call for key joins, or -1.
 func (m *model) joinable(key int) int {
 	return slices.IndexFunc(m.flights, func(f modelFlight) bool { return f.key == key && f.joinable })
 }
 
-func (m *model) call(k kind, key int) (starts bool) {
+// call makes a call and reports whether it calls its fn. If it is late, its
+// first look into the cache was before what is there now came in.
+func (m *model) call(k kind, key int, late bool) (runs bool) {
+	cached, hit := m.cache[key]
+	if k.fills() && hit && !late {
+		m.callers = append(m.callers, modelCaller{kind: k, flight: -1, state: "returned", v: cached})
+		return false
+	}
 	i := m.joinable(key)
-	if starts = i < 0; starts {
+	starts := i < 0
+	if starts {
 		i = len(m.flights)
-		m.flights = append(m.flights, modelFlight{key: key, joinable: true, running: true})
+		m.flights = append(m.flights, modelFlight{
+			key: key, joinable: true, running: true, fills: k.fills(), ownContext: k == doContext,
+		})
 		m.stats.Executions++
 		m.stats.Running++
 		m.stats.InFlight++
@@ -68,26 +96,70 @@ func (m *model) call(k kind, key int) (starts bool) {
 	m.flights[i].waiting++
 	m.flights[i].channels = m.flights[i].channels || k == doChan
 	m.callers = append(m.callers, modelCaller{kind: k, flight: i, state: "waits"})
+	if starts && k.fills() && hit {
+		m.end(i, "returned", cached)
+		return false
+	}
 	return starts
 }
 
-func (m *model) forget(i int) {
+// remove makes flight i one that cannot be joined.
+func (m *model) remove(i int) {
 	if i >= 0 && m.flights[i].joinable {
 		m.flights[i].joinable = false
 		m.stats.InFlight--
 	}
 }
 
-func (m *model) unshared(i int) bool { return i < 0 || m.flights[i].waiting == 1 }
+// forget makes a call that forgets key, or waits for its Set.
+func (m *model) forget(key int, unshared, invalidates bool) {
+	i := m.joinable(key)
+	f := modelForget{flight: -1, invalidates: invalidates, result: true}
+	switch {
+	case unshared && i >= 0 && m.flights[i].waiting > 1:
+		f.result = false
+	case i >= 0 && m.flights[i].storing:
+		f.flight = i
+	default:
+		m.remove(i)
+		if invalidates {
+			delete(m.cache, key)
+		}
+	}
+	m.forgets = append(m.forgets, f)
+}
 
-// end ends flight i in one of the ways of a modelCaller's state.
-func (m *model) end(i int, how string) {
-	m.forget(i)
-	m.flights[i].running, m.flights[i].cancelled = false, true
+// fnEnds ends what the goroutine of flight i is in, in one of the ways of a
+// modelCaller's state: fn, or the Set that comes after it.
+func (m *model) fnEnds(i int, how string) {
+	f := &m.flights[i]
+	switch {
+	case f.storing && how == "returned":
+		m.cache[f.key] = i
+	case f.fills && f.joinable && how == "returned":
+		f.storing = true
+		return
+	}
+	m.end(i, how, i)
+}
+
+// end ends flight i with value v.
+func (m *model) end(i int, how string, v int) {
+	m.remove(i)
+	f := &m.flights[i]
+	f.running, f.storing, f.ctxDone = false, false, f.ownContext
 	m.stats.Running--
 	for j := range m.callers {
 		if c := &m.callers[j]; c.flight == i && c.state == "waits" {
-			c.state, c.shared = how, m.flights[i].waiting > 1
+			c.state, c.v, c.shared = how, v, f.waiting > 1
+		}
+	}
+	for j := range m.forgets {
+		if w := &m.forgets[j]; w.flight == i {
+			w.flight = -1
+			if w.invalidates {
+				delete(m.cache, f.key)
+			}
 		}
 	}
 }
@@ -96,9 +168,11 @@ func (m *model) leave(j int) {
 	m.callers[j].state = "left"
 	m.stats.Left++
 	i := m.callers[j].flight
-	if m.flights[i].waiting--; m.flights[i].waiting == 0 {
-		m.flights[i].cancelled = true
-		m.forget(i)
+	if f := &m.flights[i]; f.waiting > 1 || f.fills {
+		f.waiting--
+	} else {
+		f.waiting, f.ctxDone = 0, true
+		m.remove(i)
 	}
 }
 
@@ -109,10 +183,13 @@ func (m *model) crashes(i int) bool { return m.flights[i].channels || m.flights[
 // A world is the real thing beside the model.
 type world struct {
 	model
-	g       group[int, int]
-	runs    []*flightRun // by flight, in order of their start
-	calls   []*caller[int]
-	cancels []context.CancelFunc
+	g         group[int, int]
+	real      *mapCache[int, int]
+	late      bool         // the next Get finds nothing
+	runs      []*flightRun // by flight, in order of their start
+	calls     []*caller[int]
+	cancels   []context.CancelFunc
+	forgotten []*caller[bool]
 }
 
 type flightRun struct {
@@ -125,89 +202,141 @@ func (w *world) fn(ctx context.Context) (int, error) {
 	n := len(w.runs)
 	run := &flightRun{ctx: ctx, end: make(chan string)}
 	w.runs = append(w.runs, run)
+	return n, run.wait(n)
+}
+
+// wait ends in the way that it is told.
+func (run *flightRun) wait(n int) error {
 	switch <-run.end {
 	case "failed":
-		return n, errBroken
+		return errBroken
 	case "panicked":
 		panic(n)
 	case "exited":
 		runtime.Goexit()
 	}
-	return n, nil
+	return nil
 }
+
+// A world is its own cache, whose Set ends when it is told to.
+func (w *world) Get(key int) (int, bool) {
+	if w.late {
+		w.late = false
+		return 0, false
+	}
+	return w.real.Get(key)
+}
+
+func (w *world) Set(key, v int) {
+	w.runs[v].wait(v)
+	w.real.Set(key, v)
+}
+
+func (w *world) Delete(key int) { w.real.Delete(key) }
 
 var howToEnd = []string{"returned", "failed", "panicked", "exited"}
 
 // step does in both worlds what a byte of the program says, and returns it in words.
 func (w *world) step(t *testing.T, b byte) string {
-	op, arg := int(b)%12, int(b)/12
+	op, arg := int(b)%16, int(b)/16
 	key := arg % 3
 	switch {
 	case op < int(kinds):
-		k := kind(op)
-		ctx, cancel := context.WithCancel(t.Context())
-		w.cancels = append(w.cancels, cancel)
-		load := w.fn
-		if !w.call(k, key) {
-			load = nil // a joiner's fn is not looked at
-		}
-		plain := func() (int, error) { return load(nil) }
-		switch k {
-		case do:
-			w.calls = append(w.calls, startDo(w.g, key, plain))
-		case doChan:
-			w.calls = append(w.calls, receive(w.g.DoChan(key, plain)))
-		case doContext:
-			w.calls = append(w.calls, startContext(ctx, w.g, key, load))
-		case doContextBackground:
-			w.calls = append(w.calls, start(func() (int, error, bool) {
-				return w.g.DoContext(context.Background(), key, func(context.Context) (int, error) { return load(nil) })
-			}))
-		}
-		return fmt.Sprintf("call %d: kind %d, key %d", len(w.calls)-1, k, key)
-	case op < 8 && len(w.flights) > 0:
-		i, how := arg%len(w.flights), howToEnd[op-4]
-		if !w.flights[i].running || how == "panicked" && w.crashes(i) {
-			return "nothing"
-		}
-		w.end(i, how)
-		w.runs[i].end <- how
-		return fmt.Sprintf("flight %d ends: %s", i, how)
-	case op < 10 && len(w.callers) > 0:
+		return w.startCall(t, kind(op), key, arg >= 12)
+	case op < 10 && len(w.flights) > 0:
+		return w.endFlight(arg%len(w.flights), howToEnd[op-int(kinds)])
+	case op < 12 && len(w.callers) > 0:
 		j := (len(w.callers) - 1 - arg%len(w.callers))
 		w.cancels[j]()
-		if c := w.callers[j]; c.kind == doContext && c.state == "waits" {
+		if c := w.callers[j]; c.kind.leaves() && c.state == "waits" {
 			w.leave(j)
 		}
 		return fmt.Sprintf("cancel call %d", j)
-	case op == 10:
-		w.forget(w.joinable(key))
-		w.g.Forget(key)
+	case op == 12:
+		w.forget(key, false, false)
+		w.startForget(func() bool { w.g.Forget(key); return true })
 		return fmt.Sprintf("Forget(%d)", key)
-	case op == 11:
-		i := w.joinable(key)
-		want := w.unshared(i)
-		if got := w.g.ForgetUnshared(key); got != want {
-			t.Errorf("ForgetUnshared(%d) = %v, want %v", key, got, want)
-		}
-		if want {
-			w.forget(i)
-		}
+	case op == 13:
+		w.forget(key, true, false)
+		w.startForget(func() bool { return w.g.ForgetUnshared(key) })
 		return fmt.Sprintf("ForgetUnshared(%d)", key)
+	case op == 14:
+		w.forget(key, false, true)
+		w.startForget(func() bool { w.g.Invalidate(w, key); return true })
+		return fmt.Sprintf("Invalidate(%d)", key)
+	case op == 15:
+		delete(w.cache, key)
+		w.Delete(key)
+		return fmt.Sprintf("Delete(%d)", key)
 	}
 	return "nothing"
+}
+
+func (w *world) startCall(t *testing.T, k kind, key int, late bool) string {
+	ctx, cancel := context.WithCancel(t.Context())
+	w.cancels = append(w.cancels, cancel)
+	load := w.fn
+	flights := len(w.flights)
+	if w.late = late && k.fills(); !w.call(k, key, w.late) {
+		load = nil // is ignored
+		if len(w.flights) > flights {
+			w.runs = append(w.runs, nil) // a flight without a load
+		}
+	}
+	plain := func() (int, error) { return load(nil) }
+	withoutOne := func(context.Context) (int, error) { return load(nil) }
+	switch k {
+	case do:
+		w.calls = append(w.calls, startDo(w.g, key, plain))
+	case doChan:
+		w.calls = append(w.calls, receive(w.g.DoChan(key, plain)))
+	case doContext:
+		w.calls = append(w.calls, startContext(ctx, w.g, key, load))
+	case doContextBackground:
+		w.calls = append(w.calls, startContext(context.Background(), w.g, key, withoutOne))
+	case fill:
+		w.calls = append(w.calls, startFill(ctx, w.g, w, key, load))
+	case fillBackground:
+		w.calls = append(w.calls, startFill(context.Background(), w.g, w, key, withoutOne))
+	}
+	return fmt.Sprintf("call %d: kind %d, key %d, late %v", len(w.calls)-1, k, key, late)
+}
+
+func (w *world) endFlight(i int, how string) string {
+	f := w.flights[i]
+	if !f.running || how == "panicked" && w.crashes(i) || how == "failed" && f.storing {
+		return "nothing"
+	}
+	w.fnEnds(i, how)
+	w.runs[i].end <- how
+	return fmt.Sprintf("flight %d: %s", i, how)
+}
+
+func (w *world) startForget(forget func() bool) {
+	w.forgotten = append(w.forgotten, start(func() (bool, error, bool) { return forget(), nil, false }))
 }
 
 // compare checks everything that can be seen against the model.
 func (w *world) compare(t *testing.T) {
 	t.Helper()
 	wantStats(t, w.g, w.stats)
+	if !maps.Equal(w.real.m, w.cache) {
+		t.Errorf("the cache has %v, want %v", w.real.m, w.cache)
+	}
 	if got, want := len(w.runs), len(w.flights); got != want {
 		t.Fatalf("%d executions, want %d", got, want)
 	}
 	for i, f := range w.flights {
-		if ctx := w.runs[i].ctx; ctx != nil && (ctx.Err() != nil) != f.cancelled {
-			t.Errorf("the context of flight %d: %v, want done %v", i, ctx.Err(), f.cancelled)
+		if run := w.runs[i]; run != nil && run.ctx != nil && (run.ctx.Err() != nil) != f.ctxDone {
+			t.Errorf("the context of flight %d: %v, want done %v", i, run.ctx.Err(), f.ctxDone)
+		}
+	}
+	for j, f := range w.forgets {
+		name := fmt.Sprintf("forgetting call %d", j)
+		if f.flight >= 0 {
+			w.forgotten[j].waiting(t, name)
+		} else {
+			w.forgotten[j].want(t, name, f.result, nil, false)
 		}
 	}
 	for j, c := range w.callers {
@@ -218,12 +347,12 @@ func (w *world) compare(t *testing.T) {
 		case "left":
 			got.want(t, name, 0, context.Canceled, false)
 		case "returned":
-			got.want(t, name, c.flight, nil, c.shared)
+			got.want(t, name, c.v, nil, c.shared)
 		case "failed":
-			got.want(t, name, c.flight, errBroken, c.shared)
+			got.want(t, name, c.v, errBroken, c.shared)
 		case "panicked":
-			if p, ok := got.panic.(*singleflight.PanicError); !ok || p.Value != c.flight {
-				t.Errorf("%s: panic %v, want a *PanicError with %d", name, got.panic, c.flight)
+			if p, ok := got.panic.(*singleflight.PanicError); !ok || p.Value != c.v {
+				t.Errorf("%s: panic %v, want a *PanicError with %d", name, got.panic, c.v)
 			}
 		case "exited":
 			if c.kind == doChan {
@@ -251,7 +380,8 @@ func FuzzGroup(f *testing.F) {
 			return
 		}
 		synctest.Test(t, func(t *testing.T) {
-			w := &world{g: new(singleflight.Group[int, int])}
+			w := &world{g: new(singleflight.Group[int, int]), real: newCache[int, int]()}
+			w.cache = make(map[int]int)
 			if program[0]%2 == 1 {
 				w.g = new(singleflight.ShardedGroup[int, int])
 			}
@@ -269,11 +399,10 @@ func FuzzGroup(f *testing.F) {
 					break
 				}
 			}
-			for i, run := range w.runs { // whatever is still up
-				if w.flights[i].running {
-					w.end(i, "returned")
-					run.end <- "returned"
-				}
+			for i := range w.flights { // whatever is still up
+				w.endFlight(i, "returned") // fn, or its Set
+				synctest.Wait()
+				w.endFlight(i, "returned")
 			}
 			check()
 			for _, cancel := range w.cancels {

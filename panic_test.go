@@ -105,7 +105,17 @@ var casts = []cast{
 	{"Background"},
 	{"Background", "DoContext", "Do", "Background"},
 	{"Background", "DoChan"},
+	{"Fill"},
+	{"Fill", "Fill", "DoContext", "Do", "Background"},
+	{"Do", "Fill"},
+	{"DoContext", "Fill", "Fill Background"},
+	{"Fill", "DoChan"},
+	{"Fill Background"},
+	{"Fill Background", "Fill", "DoContext", "Do"},
+	{"Fill Background", "DoChan"},
 	{"DoContext", "leaves"}, // all of them
+	{"Fill", "leaves"},
+	{"Fill", "DoContext", "Fill", "leaves"},
 	{"DoContext", "DoContext", "leaves"},
 }
 
@@ -118,6 +128,7 @@ func (c cast) crashes() bool { return slices.Contains(c, "DoChan") || c.allLeave
 // the cast after the one before; joined waits until that one has.
 func (c cast) play(ctx context.Context, g group[string, int], fn func() (int, error), joined func()) []*caller[int] {
 	var callers []*caller[int]
+	cache := nothing[string, int]{}
 	for _, kind := range c {
 		switch kind {
 		case "Do":
@@ -128,6 +139,10 @@ func (c cast) play(ctx context.Context, g group[string, int], fn func() (int, er
 			callers = append(callers, startContext(ctx, g, "k", withCtx(fn)))
 		case "Background":
 			callers = append(callers, startContext(context.Background(), g, "k", withCtx(fn)))
+		case "Fill":
+			callers = append(callers, startFill(ctx, g, cache, "k", withCtx(fn)))
+		case "Fill Background":
+			callers = append(callers, startFill(context.Background(), g, cache, "k", withCtx(fn)))
 		}
 		joined()
 		fn = nil
@@ -407,10 +422,13 @@ func TestPanicErrorTextHasValueAndStack(t *testing.T) {
 // A starter's nil fn fails as any panicking fn does.
 func TestNilFnPanics(t *testing.T) {
 	both(t, func(t *testing.T, g group[string, int]) {
+		cache := newCache[string, int]()
 		for name, call := range map[string]func(){
 			"Do":                    func() { g.Do("k", nil) },
 			"DoContext":             func() { g.DoContext(t.Context(), "k", nil) },
 			"DoContext(Background)": func() { g.DoContext(context.Background(), "k", nil) },
+			"Fill":                  func() { g.Fill(t.Context(), cache, "k", nil) },
+			"Fill(Background)":      func() { g.Fill(context.Background(), cache, "k", nil) },
 		} {
 			p, ok := mustPanic(t, name, call).(*singleflight.PanicError)
 			if !ok {

@@ -94,6 +94,12 @@ func TestSharedIsTheSameForAll(t *testing.T) {
 		"DoContext(Background)": func(ctx context.Context, g group[string, int], fn func() (int, error)) *caller[int] {
 			return start(func() (int, error, bool) { return g.DoContext(context.Background(), "k", withCtx(fn)) })
 		},
+		"Fill": func(ctx context.Context, g group[string, int], fn func() (int, error)) *caller[int] {
+			return startFill(ctx, g, nothing[string, int]{}, "k", withCtx(fn))
+		},
+		"Fill(Background)": func(ctx context.Context, g group[string, int], fn func() (int, error)) *caller[int] {
+			return startFill(context.Background(), g, nothing[string, int]{}, "k", withCtx(fn))
+		},
 	}
 	for first, starts := range kinds {
 		t.Run(first, func(t *testing.T) {
@@ -172,6 +178,7 @@ func TestFreshAfterReturn(t *testing.T) {
 			func() int64 { v, _, _ := g.Do("k", next); return v },
 			func() int64 { return (<-g.DoChan("k", next)).Val },
 			func() int64 { v, _, _ := g.DoContext(t.Context(), "k", withCtx(next)); return v },
+			func() int64 { v, _, _ := g.Fill(t.Context(), nothing[string, int64]{}, "k", withCtx(next)); return v },
 		}
 		var wg sync.WaitGroup
 		for i := range 12 {
@@ -212,6 +219,11 @@ func TestHappensBefore(t *testing.T) {
 				func() *int { return (<-g.DoChan("k", fn)).Val },
 				func() *int { v, _, _ := g.DoContext(t.Context(), "k", withCtx(fn)); return v },
 				func() *int { v, _, _ := g.DoContext(context.Background(), "k", withCtx(fn)); return v },
+				func() *int { v, _, _ := g.Fill(t.Context(), nothing[string, *int]{}, "k", withCtx(fn)); return v },
+				func() *int {
+					v, _, _ := g.Fill(context.Background(), nothing[string, *int]{}, "k", withCtx(fn))
+					return v
+				},
 			} {
 				wg.Go(func() {
 					for range pick(500, 100) {
@@ -555,6 +567,7 @@ func TestUnhashableKeyPanicsInItsCaller(t *testing.T) {
 						synctest.Wait()
 					}
 					before := g.Stats()
+					cache := newSpy[any, int]()
 					done, cancel := context.WithCancel(t.Context())
 					cancel()
 					for method, call := range map[string]func(){
@@ -562,6 +575,9 @@ func TestUnhashableKeyPanicsInItsCaller(t *testing.T) {
 						"DoChan":          func() { g.DoChan(bad, value(1)) },
 						"DoContext":       func() { g.DoContext(t.Context(), bad, withCtx(value(1))) },
 						"DoContext(done)": func() { g.DoContext(done, bad, withCtx(value(1))) },
+						"Fill":            func() { g.Fill(t.Context(), cache, bad, withCtx(value(1))) },
+						"Fill(done)":      func() { g.Fill(done, cache, bad, withCtx(value(1))) },
+						"Invalidate":      func() { g.Invalidate(cache, bad) },
 						"Forget":          func() { g.Forget(bad) },
 						"ForgetUnshared":  func() { g.ForgetUnshared(bad) },
 					} {
@@ -570,6 +586,9 @@ func TestUnhashableKeyPanicsInItsCaller(t *testing.T) {
 						}
 					}
 					wantStats(t, g, before)
+					if gets, deletes := cache.gets.Load(), cache.deletes.Load(); gets+deletes > 0 {
+						t.Errorf("the cache was asked: %d Gets, %d Deletes", gets, deletes)
+					}
 
 					// The Group goes on working: no mutex is held.
 					if v, err, shared := g.Do("other", value(2)); v != 2 || err != nil || shared {

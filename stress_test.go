@@ -9,6 +9,7 @@ import (
 	"flag"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -29,6 +30,7 @@ type stressed struct {
 // A stress is a real-time run of 16 goroutines over a few keys.
 type stress struct {
 	g       group[int, *stressed]
+	cache   nothing[int, *stressed]
 	ctx     context.Context
 	clock   atomic.Int64
 	running [3]atomic.Int64 // executions by key
@@ -84,49 +86,69 @@ func (s *stress) call(t *testing.T, key int, mayLeave bool, call func() (*stress
 	}
 }
 
+// The methods that a stress calls at random.
+var (
+	calm    = []string{"Do", "DoContext(Background)", "DoContext", "DoChan", "Fill", "Fill(Background)"}
+	wild    = append([]string{"DoContext, leaving", "Fill, leaving", "Forget"}, calm...)
+	failing = []string{"Do", "DoContext(Background)", "DoContext", "Fill", "Fill(Background)"}
+)
+
 // visit is call by a random one of the methods, which may panic or exit.
-func (s *stress) visit(t *testing.T, methods int) {
+func (s *stress) visit(t *testing.T, methods []string) {
 	key := rand.IntN(len(s.running))
 	load := func() (*stressed, error) { return s.load(t, key) }
-	method := rand.IntN(methods)
-	if method == 5 {
+	method := methods[rand.IntN(len(methods))]
+	if method == "Forget" {
 		s.g.Forget(key)
 		s.g.ForgetUnshared(rand.IntN(len(s.running)))
 		return
 	}
-	s.call(t, key, method == 4, func() (v *stressed, err error) {
+	mayLeave := strings.HasSuffix(method, "leaving")
+	ctx := s.ctx
+	if mayLeave {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(s.ctx)
+		defer cancel()
+		time.AfterFunc(time.Duration(rand.IntN(50))*time.Microsecond, cancel)
+	}
+	// A load that heeds its context, and outlasts most callers.
+	slowly := func(ctx context.Context) (*stressed, error) {
+		if rand.IntN(4) == 0 {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Millisecond):
+			}
+		}
+		return load()
+	}
+	s.call(t, key, mayLeave, func() (v *stressed, err error) {
 		switch method {
-		case 0:
+		case "Do":
 			v, err, _ = s.g.Do(key, load)
-		case 1:
+		case "DoContext(Background)":
 			v, err, _ = s.g.DoContext(context.Background(), key, withCtx(load))
-		case 2:
-			v, err, _ = s.g.DoContext(s.ctx, key, withCtx(load))
-		case 3:
+		case "DoContext":
+			v, err, _ = s.g.DoContext(ctx, key, withCtx(load))
+		case "DoChan":
 			r := <-s.g.DoChan(key, load)
 			v, err = r.Val, r.Err
-		case 4:
-			ctx, cancel := context.WithCancel(s.ctx)
-			defer cancel()
-			time.AfterFunc(time.Duration(rand.IntN(50))*time.Microsecond, cancel)
-			v, err, _ = s.g.DoContext(ctx, key, func(ctx context.Context) (*stressed, error) {
-				if rand.IntN(4) == 0 { // heeds its context, and outlasts most callers
-					select {
-					case <-ctx.Done():
-					case <-time.After(time.Millisecond):
-					}
-				}
-				return load()
-			})
-			if err == context.Canceled && ctx.Err() == nil {
-				t.Error("a live caller got another's cancellation")
-			}
+		case "Fill":
+			v, err, _ = s.g.Fill(ctx, s.cache, key, withCtx(load))
+		case "Fill(Background)":
+			v, err, _ = s.g.Fill(context.Background(), s.cache, key, withCtx(load))
+		case "DoContext, leaving":
+			v, err, _ = s.g.DoContext(ctx, key, slowly)
+		case "Fill, leaving":
+			v, err, _ = s.g.Fill(ctx, s.cache, key, slowly)
+		}
+		if err == context.Canceled && ctx.Err() == nil {
+			t.Error("a live caller got another's cancellation")
 		}
 		return v, err
 	})
 }
 
-func (s *stress) run(t *testing.T, methods int) {
+func (s *stress) run(t *testing.T, methods []string) {
 	d := *stressTime
 	if testing.Short() {
 		d /= 10
@@ -171,15 +193,15 @@ func (s *stress) run(t *testing.T, methods int) {
 
 // Callers who stay, and no Forget: two executions of a key never overlap.
 func TestStressCalm(t *testing.T) {
-	both(t, func(t *testing.T, g group[int, *stressed]) { (&stress{g: g}).run(t, 4) })
+	both(t, func(t *testing.T, g group[int, *stressed]) { (&stress{g: g}).run(t, calm) })
 }
 
 // Callers who leave, and Forget.
 func TestStressWild(t *testing.T) {
-	both(t, func(t *testing.T, g group[int, *stressed]) { (&stress{g: g, overlap: true}).run(t, 6) })
+	both(t, func(t *testing.T, g group[int, *stressed]) { (&stress{g: g, overlap: true}).run(t, wild) })
 }
 
 // fn fails in every way it can while callers can be told.
 func TestStressFailing(t *testing.T) {
-	both(t, func(t *testing.T, g group[int, *stressed]) { (&stress{g: g, fails: true}).run(t, 3) })
+	both(t, func(t *testing.T, g group[int, *stressed]) { (&stress{g: g, fails: true}).run(t, failing) })
 }
