@@ -12,7 +12,6 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"runtime/pprof"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +20,8 @@ import (
 	"time"
 
 	"example.com/singleflight"
+	"example.com/singleflight/internal/floor"
+	"example.com/singleflight/internal/inturn"
 	xsync "golang.org/x/sync/singleflight"
 )
 
@@ -30,31 +31,6 @@ type user struct {
 }
 
 var alice = user{1, "alice"}
-
-// A floor is what no Group on a mutex and a map can do without: lock, look
-// up and insert, unlock, run fn, lock, delete, unlock. It joins nobody.
-type floor[K comparable, V any] struct {
-	mu sync.Mutex
-	m  map[K]*V
-	up *V // what every entry points to
-}
-
-func newFloor[K comparable, V any]() *floor[K, V] {
-	return &floor[K, V]{m: make(map[K]*V), up: new(V)}
-}
-
-func (f *floor[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared bool) {
-	f.mu.Lock()
-	if _, ok := f.m[key]; !ok {
-		f.m[key] = f.up
-	}
-	f.mu.Unlock()
-	v, err = fn()
-	f.mu.Lock()
-	delete(f.m, key)
-	f.mu.Unlock()
-	return v, err, false
-}
 
 // An impl makes a new group, and returns a call on it with the given load.
 type impl struct {
@@ -76,7 +52,7 @@ var (
 		return func(key string) { g.Do(key, func() (any, error) { return load(), nil }) }
 	}}
 	implFloor = impl{"floor", func(load func() user) func(string) {
-		g := newFloor[string, user]()
+		g := floor.New[string, user]()
 		return func(key string) { g.Do(key, func() (user, error) { return load(), nil }) }
 	}}
 	implContext = impl{"Group.DoContext", func(load func() user) func(string) {
@@ -113,37 +89,65 @@ var (
 			}
 		}
 	}}
+	implFill = impl{"Group.Fill", func(load func() user) func(string) {
+		var g singleflight.Group[string, user]
+		ctx, cancel := context.WithCancel(context.Background())
+		_ = cancel
+		return func(key string) {
+			g.Fill(ctx, nothing[string, user]{}, key, func(context.Context) (user, error) { return load(), nil })
+		}
+	}}
 )
 
-// each runs a benchmark for every impl, as name/impl=....
-func each(b *testing.B, name string, impls []impl, run func(b *testing.B, i impl)) {
+// inTurn has every impl make its round, again and again in turn.
+func inTurn(b *testing.B, impls []impl, round func(i impl) (took time.Duration, calls int)) {
+	var things []inturn.Thing
 	for _, i := range impls {
-		b.Run(strings.TrimPrefix(name+"/impl="+i.name, "/"), func(b *testing.B) {
-			b.ReportAllocs()
-			run(b, i)
-		})
+		things = append(things, inturn.Thing{Name: i.name, Round: func() (time.Duration, int) { return round(i) }})
 	}
+	inturn.Run(b, things)
 }
 
 func loadAlice() user { return alice }
 
-func solo(b *testing.B, i impl) {
-	do := i.new(loadAlice)
-	for b.Loop() {
-		do("user:42")
+// solo times one goroutine that calls for one key.
+func solo(calls int) func(i impl) (time.Duration, int) {
+	return func(i impl) (time.Duration, int) {
+		do := i.new(loadAlice)
+		began := time.Now()
+		for range calls {
+			do("user:42")
+		}
+		return time.Since(began), calls
 	}
 }
 
-// distinct has every goroutine call for keys of its own.
-func distinct(b *testing.B, i impl) {
-	do := i.new(loadAlice)
-	var next atomic.Int64
-	b.RunParallel(func(pb *testing.PB) {
-		keys := makeKeys(int(next.Add(1)), 64)
-		for n := 0; pb.Next(); n++ {
-			do(keys[n%len(keys)])
+// parallel times goroutines that call for keys that next gives each of them.
+func parallel(goroutines, calls int, load func() user, next func(goroutine int) func() string) func(i impl) (time.Duration, int) {
+	return func(i impl) (time.Duration, int) {
+		do := i.new(load)
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for n := range goroutines {
+			key := next(n)
+			wg.Go(func() {
+				<-start
+				for range calls {
+					do(key())
+				}
+			})
 		}
-	})
+		began := time.Now()
+		close(start)
+		wg.Wait()
+		return time.Since(began), goroutines * calls
+	}
+}
+
+// distinct gives every goroutine keys of its own, in turn.
+func distinct(goroutine int) func() string {
+	keys, n := makeKeys(goroutine, 64), 0
+	return func() string { n++; return keys[n%len(keys)] }
 }
 
 func makeKeys(owner, n int) []string {
@@ -154,47 +158,35 @@ func makeKeys(owner, n int) []string {
 	return keys
 }
 
+// yieldAlice is a load during which others may come.
+func yieldAlice() user { runtime.Gosched(); return alice }
+
 func BenchmarkDo(b *testing.B) {
-	impls := []impl{implGroup, implSharded, implXSync, implFloor}
-	each(b, "solo", impls, solo)
-	each(b, "distinct", impls, distinct)
+	impls := []impl{implGroup, implSharded, implBackground, implXSync, implFloor}
+	b.Run("solo", func(b *testing.B) { inTurn(b, impls, solo(100_000)) })
+	b.Run("distinct", func(b *testing.B) { inTurn(b, impls, parallel(2, 50_000, loadAlice, distinct)) })
 
-	// One key for all, and a load during which others may come.
-	each(b, "hot", impls[:3], func(b *testing.B, i impl) {
-		var runs atomic.Int64
-		do := i.new(func() user { runs.Add(1); runtime.Gosched(); return alice })
-		b.SetParallelism(8)
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				do("user:42")
-			}
-		})
-		b.ReportMetric(float64(runs.Load())/float64(b.N), "executions/op")
+	impls = []impl{implGroup, implSharded, implXSync}
+	b.Run("hot", func(b *testing.B) {
+		inTurn(b, impls, parallel(16, 2_000, yieldAlice, func(int) func() string {
+			return func() string { return "user:42" }
+		}))
 	})
-
-	// Some keys are asked for far more often than others.
-	each(b, "zipf", impls[:3], func(b *testing.B, i impl) {
-		var runs atomic.Int64
-		do := i.new(func() user { runs.Add(1); runtime.Gosched(); return alice })
+	b.Run("zipf", func(b *testing.B) { // some keys are asked for far more often than others
 		keys := makeKeys(0, 10_000)
-		var seed atomic.Uint64
-		b.SetParallelism(8)
-		b.RunParallel(func(pb *testing.PB) {
-			zipf := rand.NewZipf(rand.New(rand.NewPCG(seed.Add(1), 1)), 1.2, 1, uint64(len(keys)-1))
-			for pb.Next() {
-				do(keys[zipf.Uint64()])
-			}
-		})
-		b.ReportMetric(float64(runs.Load())/float64(b.N), "executions/op")
+		inTurn(b, impls, parallel(16, 2_000, yieldAlice, func(goroutine int) func() string {
+			zipf := rand.NewZipf(rand.New(rand.NewPCG(uint64(goroutine), 1)), 1.2, 1, uint64(len(keys)-1))
+			return func() string { return keys[zipf.Uint64()] }
+		}))
 	})
 }
 
 func BenchmarkDoChan(b *testing.B) {
-	each(b, "", []impl{implChan, implXSyncChan}, solo)
+	inTurn(b, []impl{implChan, implXSyncChan}, solo(5_000))
 }
 
 func BenchmarkDoContext(b *testing.B) {
-	each(b, "", []impl{implContext, implXSyncSelect, implBackground, implGroup}, solo)
+	inTurn(b, []impl{implContext, implFill, implXSyncSelect}, solo(5_000))
 }
 
 // gather starts n callers and returns when they wait for the flight, which
@@ -211,41 +203,33 @@ func gather(wg *sync.WaitGroup, n int, call func(i int)) {
 	time.Sleep(5 * time.Millisecond)
 }
 
-// fanIn has callers wait for one load and returns how long it took from the
-// load's end until the last of them had its result.
-func fanIn(i impl, callers int) time.Duration {
-	var ended time.Time
-	release := make(chan struct{})
-	do := i.new(func() user {
-		if ended.IsZero() {
-			<-release
-			ended = time.Now()
-		}
-		return alice
-	})
-	var wg sync.WaitGroup
-	gather(&wg, callers, func(int) { do("user:42") })
-	close(release)
-	wg.Wait()
-	return time.Since(ended)
-}
-
-func BenchmarkFanIn(b *testing.B) {
-	for _, callers := range []int{16, 1024, 16384} {
-		each(b, fmt.Sprintf("waiters=%d", callers), []impl{implGroup, implContext, implXSync}, func(b *testing.B, i impl) {
-			var took []time.Duration
-			for b.Loop() {
-				took = append(took, fanIn(i, callers))
+// fanIn has callers wait for one load, and times from the end of the load
+// until the last of them has its result.
+func fanIn(callers int) func(i impl) (time.Duration, int) {
+	return func(i impl) (time.Duration, int) {
+		var ended time.Time
+		release := make(chan struct{})
+		do := i.new(func() user {
+			if ended.IsZero() {
+				<-release
+				ended = time.Now()
 			}
-			b.ReportMetric(float64(median(took))/float64(callers), "ns/caller")
-			b.ReportMetric(0, "ns/op") // says more of how the callers got there
+			return alice
 		})
+		var wg sync.WaitGroup
+		gather(&wg, callers, func(int) { do("user:42") })
+		close(release)
+		wg.Wait()
+		return time.Since(ended), callers
 	}
 }
 
-func median(d []time.Duration) time.Duration {
-	slices.Sort(d)
-	return d[len(d)/2]
+func BenchmarkFanIn(b *testing.B) {
+	for _, callers := range []int{100, 1_000, 10_000} {
+		b.Run(fmt.Sprintf("waiters=%d", callers), func(b *testing.B) {
+			inTurn(b, []impl{implGroup, implContext, implXSync}, fanIn(callers))
+		})
+	}
 }
 
 // lockWait returns for how long goroutines have waited for the mutex of a
@@ -274,13 +258,10 @@ func lockWait() time.Duration {
 func BenchmarkLockWait(b *testing.B) {
 	defer runtime.SetMutexProfileFraction(runtime.SetMutexProfileFraction(1))
 	for _, waiters := range []int{1024, 16384} {
-		each(b, fmt.Sprintf("waiters=%d", waiters), []impl{implGroup, implContext, implXSync}, func(b *testing.B, i impl) {
-			var waits []time.Duration
-			for b.Loop() {
-				waits = append(waits, lockWaitBehind(i, waiters))
-			}
-			b.ReportMetric(float64(median(waits)), "wait-ns")
-			b.ReportMetric(0, "ns/op")
+		b.Run(fmt.Sprintf("waiters=%d", waiters), func(b *testing.B) {
+			inTurn(b, []impl{implGroup, implContext, implXSync}, func(i impl) (time.Duration, int) {
+				return lockWaitBehind(i, waiters), 1
+			})
 		})
 	}
 }
@@ -316,12 +297,14 @@ func lockWaitBehind(i impl, waiters int) time.Duration {
 
 // How the cost of a call grows with the flights that are up.
 func BenchmarkInFlight(b *testing.B) {
-	for _, keys := range []int{1, 1024, 131072} {
-		for _, i := range []impl{implGroup, implXSync, implFloor} {
-			b.Run(fmt.Sprintf("keys=%d/impl=%s", keys, i.name), func(b *testing.B) {
-				b.ReportAllocs()
-				others := keys - 1
-				release := make(chan struct{})
+	for _, others := range []int{0, 2, 7, 8, 1_000, 100_000} {
+		b.Run(fmt.Sprintf("others=%d", others), func(b *testing.B) {
+			keys := makeKeys(0, 1024) // in turn, so that no one place of the map is hot
+			impls := []impl{implGroup, implXSync, implFloor}
+			calls := make(map[string]func(key string))
+			var wg sync.WaitGroup
+			release := make(chan struct{})
+			for _, i := range impls {
 				var filling atomic.Bool
 				do := i.new(func() user {
 					if filling.Load() {
@@ -330,30 +313,31 @@ func BenchmarkInFlight(b *testing.B) {
 					return alice
 				})
 				filling.Store(true)
-				var wg sync.WaitGroup
 				gather(&wg, others, func(i int) { do(fmt.Sprintf("other:%d", i)) })
 				filling.Store(false)
-
-				mine := makeKeys(0, 1024) // in turn, so that no one place of the map is hot
-				runtime.GC()
-				n := 0
-				for b.Loop() {
-					do(mine[n%len(mine)])
-					n++
+				calls[i.name] = do
+			}
+			runtime.GC()
+			inTurn(b, impls, func(i impl) (time.Duration, int) {
+				do := calls[i.name]
+				began := time.Now()
+				for n := range 50_000 {
+					do(keys[n%len(keys)])
 				}
-				close(release)
-				wg.Wait()
+				return time.Since(began), 50_000
 			})
-		}
+			close(release)
+			wg.Wait()
+		})
 	}
 }
 
 // What shards are worth, by the number of processors.
 func BenchmarkShards(b *testing.B) {
 	for _, procs := range []int{1, 2, 4, 8, 16} {
-		each(b, fmt.Sprintf("procs=%d", procs), []impl{implGroup, implSharded, implXSync}, func(b *testing.B, i impl) {
+		b.Run(fmt.Sprintf("procs=%d", procs), func(b *testing.B) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
-			distinct(b, i)
+			inTurn(b, []impl{implGroup, implSharded, implXSync}, parallel(procs, 50_000, loadAlice, distinct))
 		})
 	}
 }

@@ -6,18 +6,18 @@
 // also lets callers leave. It is a module of its own to keep that one out of
 // the library's go.mod.
 //
-//	go test -C bench -bench . -count 10
+//	go test -C bench -bench . -benchtime 30x
 package bench
 
 import (
 	"context"
-	"fmt"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"example.com/singleflight/internal/inturn"
 
 	"example.com/singleflight"
 	resenje "resenje.org/singleflight"
@@ -51,57 +51,61 @@ var impls = []impl{
 	}},
 }
 
-func BenchmarkDoContext(b *testing.B) {
+// inTurn has every impl make its round, again and again in turn.
+func inTurn(b *testing.B, round func(i impl) (took time.Duration, calls int)) {
+	var things []inturn.Thing
 	for _, i := range impls {
-		for name, ctx := range map[string]context.Context{"cancellable": b.Context(), "Background": context.Background()} {
-			b.Run(fmt.Sprintf("ctx=%s/impl=%s", name, i.name), func(b *testing.B) {
-				b.ReportAllocs()
+		things = append(things, inturn.Thing{Name: i.name, Round: func() (time.Duration, int) { return round(i) }})
+	}
+	inturn.Run(b, things)
+}
+
+func BenchmarkDoContext(b *testing.B) {
+	for name, ctx := range map[string]context.Context{"cancelable": b.Context(), "Background": context.Background()} {
+		b.Run("ctx="+name, func(b *testing.B) {
+			inTurn(b, func(i impl) (time.Duration, int) {
+				const calls = 5_000
 				do := i.new(func() user { return alice })
-				for b.Loop() {
+				began := time.Now()
+				for range calls {
 					do(ctx, "user:42")
 				}
+				return time.Since(began), calls
 			})
-		}
+		})
 	}
 }
 
-// The time from the load's end until the last of the waiters has its result.
+// The time from the end of the load until the last of the waiters has its
+// result.
 func BenchmarkRelease(b *testing.B) {
 	const waiters = 10_000
-	for _, i := range impls {
-		b.Run(fmt.Sprintf("waiters=%d/impl=%s", waiters, i.name), func(b *testing.B) {
-			ctx, cancel := context.WithCancel(context.Background())
-			defer cancel()
-			var took []time.Duration
-			for b.Loop() {
-				var ended time.Time
-				release := make(chan struct{})
-				do := i.new(func() user {
-					if ended.IsZero() {
-						<-release
-						ended = time.Now()
-					}
-					return alice
-				})
-				var wg sync.WaitGroup
-				var out atomic.Int64
-				for range waiters {
-					wg.Go(func() {
-						out.Add(1)
-						do(ctx, "user:42")
-					})
-				}
-				for out.Load() < waiters {
-					runtime.Gosched()
-				}
-				time.Sleep(5 * time.Millisecond) // the last of them begins to wait
-				close(release)
-				wg.Wait()
-				took = append(took, time.Since(ended))
+	inTurn(b, func(i impl) (time.Duration, int) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		var ended time.Time
+		release := make(chan struct{})
+		do := i.new(func() user {
+			if ended.IsZero() {
+				<-release
+				ended = time.Now()
 			}
-			slices.Sort(took)
-			b.ReportMetric(float64(took[len(took)/2])/waiters, "ns/caller")
-			b.ReportMetric(0, "ns/op")
+			return alice
 		})
-	}
+		var wg sync.WaitGroup
+		var out atomic.Int64
+		for range waiters {
+			wg.Go(func() {
+				out.Add(1)
+				do(ctx, "user:42")
+			})
+		}
+		for out.Load() < waiters {
+			runtime.Gosched()
+		}
+		time.Sleep(5 * time.Millisecond) // the last of them begins to wait
+		close(release)
+		wg.Wait()
+		return time.Since(ended), waiters
+	})
 }

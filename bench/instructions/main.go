@@ -26,7 +26,7 @@ import (
 	"text/tabwriter"
 
 	"example.com/singleflight"
-	"example.com/singleflight/bench/internal/floor"
+	"example.com/singleflight/internal/floor"
 	xsync "golang.org/x/sync/singleflight"
 	resenje "resenje.org/singleflight"
 )
@@ -71,11 +71,12 @@ const (
 )
 
 func cancelable() context.Context {
-	ctx, _ := context.WithCancel(context.Background()) //nolint:govet // It lives as long as the program.
+	ctx, cancel := context.WithCancel(context.Background())
+	_ = cancel // never: it lives as long as the program
 	return ctx
 }
 
-// up starts flights for n other keys, which stay up.
+// up starts calls for n other keys, which stay up.
 func up(n int, do func(key string, fn func() user)) {
 	for i := range n {
 		started := make(chan struct{})
