@@ -10,15 +10,15 @@ import (
 	"unsafe"
 )
 
-// A call is the record of one flight. Its fields are guarded by Group.mu
-// where nothing else is said.
+// A call is the record of one flight. Group.mu guards its fields, unless the
+// field says something else.
 type call[K comparable, V any] struct {
 	key     K
 	place   place // in Group.flights
 	callers int32 // who started or joined, and have not left: x/sync's dups and the leader
-	spawned bool  // fn runs on a goroutine of its own
-	storing bool  // Fill's Set is running, so the flight cannot be forgotten before it ends
+	storing bool  // Fill may be in Set, so that Forget has to wait for the end
 	ended   bool  // nobody can leave any more
+	spawned bool  // fn runs on a new goroutine; set and read without the mutex, as cancel is
 
 	// How the callers learn of the end: done is closed for those who wait in
 	// a method, and each of DoChan's channels receives the result. While both
@@ -26,12 +26,12 @@ type call[K comparable, V any] struct {
 	done  chan struct{}
 	chans []chan<- Result[V]
 
-	// Cancels fn's context if the last caller leaves. Only DoContext sets it,
-	// in the caller that starts the flight, which is a caller until then: so
-	// it is set, without the mutex, before anybody can be the last.
+	// Cancels fn's context. DoContext sets it without the mutex when it has
+	// started the flight, and before its caller can leave. So it is set when
+	// the last caller leaves; a flight without it cannot be abandoned.
 	cancel context.CancelFunc
 
-	// Written before done is closed, and read after.
+	// Written before done is closed, and read afterwards, without the mutex.
 	out outcome[V]
 
 	next *call[K, V] // in Group.spare
@@ -74,25 +74,25 @@ func (c *call[K, V]) doneLocked() <-chan struct{} {
 }
 
 // doCall runs fn and ends c's flight, however fn ends. It returns unless fn
-// called runtime.Goexit. Afterwards c may already be another flight's record,
-// and only out is safe to use.
+// called runtime.Goexit. Afterwards c may already be the record of another
+// flight, and only out is safe to use.
 //
-// It takes two deferred calls to tell a panic from a Goexit. The inner one, in
-// recovering, stops a panic, so that control comes back to record; after a
-// Goexit it does not come back, and only the deferred call here runs.
+// Two deferred calls tell a panic from a Goexit. The one in recovering stops a
+// panic, so that record goes on. After a Goexit record does not go on, and
+// only the deferred call in doCall runs.
 //
-// It is tempting to end the flight in the deferred call in every case, but
-// that is one more frame below what end calls, which makes the stack of a new
-// goroutine grow: DoContext took twice as long.
+// It is tempting to end the flight in that deferred call in every case. But
+// what end calls would be one frame deeper, which makes the stack of a new
+// goroutine grow in every DoContext.
 func (g *Group[K, V]) doCall(c *call[K, V], fn func() (V, error), out *outcome[V]) {
 	normal := false
 	defer func() {
 		if normal {
 			return
 		}
-		// fn panicked on its way out of a Goexit, which goes on after the
-		// recover. A caller that runs fn itself gets the panic here, since it
-		// gets no further. With DoChan, end has crashed the program.
+		// fn called Goexit, which goes on after this. If fn panicked on its
+		// way out, a caller that runs fn itself has to get the panic here. So
+		// would the goroutine of DoChan, but there end crashes the program.
 		repanic := !c.spawned
 		g.end(c, out)
 		if repanic && out.how == panicked {
@@ -115,6 +115,9 @@ func (o *outcome[V]) record(fn func() (V, error)) {
 	}
 }
 
+// recovering is the part of record that a panic in fn ends. Under
+// GODEBUG=panicnil=1, a panic(nil) on the way out of a Goexit is taken for the
+// Goexit alone.
 func (o *outcome[V]) recovering(fn func() (V, error)) {
 	defer func() {
 		if o.how == returned {
@@ -151,9 +154,9 @@ func (g *Group[K, V]) end(c *call[K, V], out *outcome[V]) {
 	g.mu.Unlock()
 	out.crash(unreachable)
 
-	// It is tempting to do this earlier. But before the key is free, a new
-	// call would get a result older than itself; and with the mutex held, other
-	// keys would wait while thousands are woken.
+	// It is tempting to do this earlier. But before the key is free, a new call
+	// would get a result older than itself. And while the mutex is held, calls
+	// for other keys would wait until thousands of callers are woken.
 	if c.cancel != nil {
 		c.cancel()
 	}
@@ -166,9 +169,9 @@ func (g *Group[K, V]) end(c *call[K, V], out *outcome[V]) {
 	}
 }
 
-// forgetAndUnlock takes c, which can be joined, out of the table. But while
-// Fill's Set is running the flight stays where it is found, so that every
-// Forget waits, and not only the first.
+// forgetAndUnlock removes c, which can be joined, from the table. But if Fill
+// may be in Set, it leaves c there, so that a second Forget finds it too, and
+// waits until the flight has ended.
 func (g *Group[K, V]) forgetAndUnlock(c *call[K, V]) {
 	if c.storing {
 		done := c.doneLocked()

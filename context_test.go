@@ -25,7 +25,7 @@ func TestDoContextReturnsWhatFnReturns(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		errBroken := errors.New("broken")
 		fail := func(context.Context) (int, error) { return 42, errBroken }
-		for name, ctx := range map[string]context.Context{"cancellable": t.Context(), "Background": context.Background()} {
+		for name, ctx := range map[string]context.Context{"cancelable": t.Context(), "Background": context.Background()} {
 			if v, err, shared := g.DoContext(ctx, "k", fail); v != 42 || err != errBroken || shared {
 				t.Errorf("DoContext(%s) = %v, %v, %v, want 42, %v, false", name, v, err, shared, errBroken)
 			}
@@ -80,14 +80,14 @@ func TestCallerLeavesWhenItsContextIsDone(t *testing.T) {
 
 func TestContextDoneOnEntryStartsAndJoinsNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
-		cancelled, cancel := context.WithCancel(t.Context())
+		canceled, cancel := context.WithCancel(t.Context())
 		cancel()
 		expired, cancel := context.WithTimeout(t.Context(), -1)
 		defer cancel()
 		fn := func(context.Context) (int, error) { t.Error("fn was called"); return 1, nil }
 		check := func() {
 			t.Helper()
-			if v, err, shared := g.DoContext(cancelled, "k", fn); v != 0 || err != context.Canceled || shared {
+			if v, err, shared := g.DoContext(canceled, "k", fn); v != 0 || err != context.Canceled || shared {
 				t.Errorf("DoContext = %v, %v, %v, want 0, %v, false", v, err, shared, context.Canceled)
 			}
 			if v, err, shared := g.DoContext(expired, "k", fn); v != 0 || err != context.DeadlineExceeded || shared {
@@ -212,13 +212,13 @@ func TestLastCallerOutCancelsFn(t *testing.T) {
 		a.want(t, "DoContext that left first", 0, context.Canceled, false)
 		b.waiting(t, "the other DoContext")
 		if fnCtx.Err() != nil {
-			t.Error("fn's context was cancelled while a caller waits")
+			t.Error("fn's context was canceled while a caller waits")
 		}
 		cancel2()
 		synctest.Wait()
 		b.want(t, "DoContext that left last", 0, context.Canceled, false)
 		if fnCtx.Err() != context.Canceled {
-			t.Error("fn's context was not cancelled when the last caller left")
+			t.Error("fn's context was not canceled when the last caller left")
 		}
 		wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 1, Left: 2})
 	})
@@ -226,7 +226,7 @@ func TestLastCallerOutCancelsFn(t *testing.T) {
 
 // When a caller has the result, fn's context is done with: nobody has to
 // cancel for it, and whatever was derived from it is released.
-func TestFnContextIsCancelledWhenFnHasReturned(t *testing.T) {
+func TestFnContextIsCanceledWhenFnHasReturned(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, context.Context]) {
 		inner := make(chan context.Context, 1)
 		ctx, _, _ := g.DoContext(t.Context(), "k", func(ctx context.Context) (context.Context, error) {
@@ -278,7 +278,7 @@ func TestFnContextIsCancelledWhenFnHasReturned(t *testing.T) {
 			close(release)
 			wg.Wait()
 			if n := early.Load(); n > 0 {
-				t.Errorf("%d of %d callers had the result before fn's context was cancelled", n, joiners)
+				t.Errorf("%d of %d callers had the result before fn's context was canceled", n, joiners)
 			}
 		}
 	})
@@ -355,7 +355,7 @@ func TestInlineFnGetsTheCallersContext(t *testing.T) {
 // Pinning.
 
 // Callers of Do and DoChan, and of DoContext and Fill with a context that can
-// never be done, keep a flight alive: whoever starts, whoever joins, in every
+// never be done, keep a flight alive, whichever of them starts it, in every
 // order.
 func TestWhoCannotLeavePins(t *testing.T) {
 	type load = func(context.Context) (int, error)
@@ -416,7 +416,7 @@ func TestWhoCannotLeavePins(t *testing.T) {
 
 // Leaving.
 
-// Nobody joins a cancelled flight: the next caller gets a live one at once,
+// Nobody joins a canceled flight: the next caller gets a live one at once,
 // while the old fn, deaf to its context, runs on; and when that ends, late, it
 // neither evicts the new entry nor reaches anyone.
 func TestAbandonedFlightKeepsItsSuccessor(t *testing.T) {
@@ -476,7 +476,7 @@ func TestKeyIsFreeWhenTheLastCallerReturns(t *testing.T) {
 	})
 }
 
-func TestForgottenFlightIsCancelledWhenItsCallersLeave(t *testing.T) {
+func TestForgottenFlightIsCanceledWhenItsCallersLeave(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		ctx, cancel := context.WithCancel(t.Context())
 		old := startContext(ctx, g, "k", untilDone)
@@ -679,7 +679,7 @@ func TestNestedCallKeepsAnotherFlightAlive(t *testing.T) {
 
 // A fn may start another flight in the background, under its own context, and
 // not wait for it. If that flight joins the first, it keeps it alive like any
-// caller, and whoever waits for it gets the value.
+// caller, and the callers of that flight get the value.
 func TestPrefetchKeepsTheFlightItJoinsAlive(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		release, goB := make(chan struct{}), make(chan struct{})

@@ -3,89 +3,143 @@
 // license that can be found in the LICENSE file.
 
 // Package singleflight suppresses duplicate concurrent calls: one of them does
-// the work, and all get its result.
+// the work, and all of them get its result.
 //
 // When a cache entry expires, every request for it goes to the database at
 // once. With a [Group] in between, one load runs and the others share it:
 //
-//	var users singleflight.Group[int64, User]
+//	var users singleflight.Group[int64, User] // the zero value is ready
 //
 //	func user(ctx context.Context, id int64) (User, error) {
-//		u, err, _ := users.DoContext(ctx, id, func(ctx context.Context) (User, error) {
+//		u, err, _ := users.Fill(ctx, cache, id, func(ctx context.Context) (User, error) {
+//			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+//			defer cancel()
 //			return db.LoadUser(ctx, id)
 //		})
 //		return u, err
 //	}
 //
-// Nothing is kept: when the load is over, the next call loads again. To keep
-// a result, store it in a cache from within fn, and look there first, also
-// within fn: a flight that has just ended may have stored it.
+//	func saveUser(ctx context.Context, u User) error {
+//		err := db.SaveUser(ctx, u)
+//		users.Invalidate(cache, u.ID) // also after an error: it may have been saved
+//		return err
+//	}
+//
+// A Group itself keeps nothing: when a call has ended, the next one does the
+// work again.
 //
 // # Which method to call
 //
-//   - [Group.DoContext] where callers may give up: each waits on its own
-//     context, and the work is cancelled when nobody waits any more. This is
-//     the one for servers.
-//   - [Group.Do] where they may not. fn runs on the goroutine of whoever
-//     comes first, and a call that nobody joins costs little more than the
-//     two map operations that it takes.
-//   - [Group.DoChan] to wait in a select among other things, or to start now
-//     and wait later.
-//   - [Group.Forget] after a write, so that no later reader joins a load that
-//     may have read before it.
+//   - [Group.Fill] and [Group.Invalidate] where a cache of this process keeps
+//     what is loaded. Each caller waits on its own context; the load goes on
+//     for the cache when they have left.
+//   - [Group.DoContext] for work that is worth nothing when nobody waits for
+//     it. Each caller waits on its own context, and the work is canceled when
+//     the last one has left. Where the work takes longer than callers wait,
+//     as it may in an overload, it is canceled every time and never done.
+//   - [Group.DoChan] to wait in a select, or to start work now and wait for it
+//     later. The work goes on if nobody receives the result: this is for work
+//     that is worth finishing where there is no cache.
+//   - [Group.Do] where callers do not give up. The first of them runs fn on its
+//     own goroutine.
+//   - [Group.Forget] after a change, so that no later call joins work that may
+//     not have seen it.
 //
-// They mix freely on one key. [ShardedGroup] has the same methods, for
-// many cores.
+// They mix freely on one key. [ShardedGroup] has the same methods, for many
+// cores.
+//
+// # Rules for fn
+//
+// These hold for the fn of each method, and for the load of Fill.
+//
+// fn works for all callers. What it does may depend only on the key, and on
+// what is the same for all of them. In particular, name its parameter ctx,
+// so that it does not use the context of the caller by mistake: when that is
+// canceled, the work would fail for everybody.
+//
+// fn may run longer than the call that started it. It must not use what
+// belongs to that call and is taken back afterwards: the request and its body,
+// a buffer from a pool, a transaction. The same is true of a Context that a
+// framework uses again for the next request, as gin and fasthttp do: fn's
+// context reads its values. Give such a Group a context that is not used
+// again.
+//
+// What fn returns must not depend on its context, which may be canceled before
+// callers have the result. Read a response body or sql.Rows inside fn.
+//
+// fn may be run again before an earlier run has ended: after Forget, and when
+// the last caller of DoContext has left. There is no limit to the number of
+// such runs, if fn ignores its context while clients come and go. Heed the
+// context, or limit the runs with a semaphore inside fn.
+//
+// fn must not wait for its own flight, by calling the Group for its own key,
+// directly or through the fn of another key. As with a mutex that is locked
+// twice, such a call waits for ever, whatever the method, unless a time limit
+// inside fn bounds it.
+//
+// Retries, a time limit, a fallback, a limit on the number of loads, a span
+// for tracing: a Group has no options for them, since fn can do each of them,
+// once for all callers.
+//
+// # Contexts
+//
+// The context of fn has the values of the first caller's context, but neither
+// its deadline nor its cancellation. Values that fn depends on belong in the
+// key, or else one caller's are used for all. To pass no values at all to fn:
+//
+//	type noValues struct{ context.Context }
+//
+//	func (noValues) Value(any) any { return nil }
+//
+//	v, err, _ := g.DoContext(noValues{ctx}, key, fn)
+//
+// A caller whose context is done first gets the zero value, ctx.Err() and
+// shared false. fn may fail with context.DeadlineExceeded too. To tell the two
+// apart, wrap the error inside fn.
 //
 // # Keys
 //
-// A flight serves everyone who brings its key, so the key has to hold all
-// that fn depends on, the user or tenant included where fn looks at them,
-// and nothing that differs from one request to the next. Make it a struct
-// rather than a string joined from parts: it costs no allocation, and no two
-// keys become one by accident.
+// Keys match by ==. A key must hold everything that fn depends on, such as the
+// user or the tenant, and nothing that differs from one request to the next.
+// Make it a struct rather than a string that is joined from parts: it costs no
+// allocation, and no two keys become one by accident.
+//
+// A key that does not equal itself (a NaN, or a struct or interface that holds
+// one) is never shared. A key whose dynamic type cannot be compared panics in
+// the call that brings it, and nowhere else.
 //
 // # Sharing
 //
 // All callers of a flight get the same value, not copies of it. Do not modify
-// it; if you must, and shared is true, modify a copy.
+// it. If you must, modify a copy where shared is true; after Fill, always.
 //
 // # Failure
 //
-// An error goes to all callers of the flight and is not remembered. A panic
-// in fn becomes a panic in each caller's own goroutine, with a [*PanicError]
-// that holds the value and the stack of fn, and [runtime.Goexit] in fn ends
-// each caller's goroutine. If a DoChan channel waits for the flight, or every
-// DoContext caller has left, a panic crashes the program instead, with fn in
-// the trace.
+// An error goes to all callers of the flight and is not remembered.
 //
-// # What belongs inside fn
+// A panic in fn becomes a panic on the goroutine of each caller, with a
+// [*PanicError] that holds the value and the stack of fn. If a channel of
+// DoChan waits for the flight, or no caller is left, the panic crashes the
+// program, as in any go statement, with fn in the trace. Where that must not
+// happen, recover inside fn and return an error. A nil fn fails like any
+// fn that panics.
 //
-// Retries, a time limit on the load, a fallback, a semaphore that limits the
-// loads of different keys, a span for tracing, the cache: a Group has no
-// options for any of them, since fn can do them all, once for all callers.
-//
-// Read-your-own-writes is not promised by sharing. A load that began before
-// a write may end, and fill a cache, after it. Put a version into the key;
-// or call Forget after the write and, inside fn, store only if no write came
-// in between, as the example Write shows.
-//
-// A call of Do from within fn that waits for fn's own flight, directly or
-// through other flights, never returns. One of DoContext under fn's context
-// unwinds when the callers outside have left.
+// [runtime.Goexit] in fn ends the goroutine of each caller, and a channel of
+// DoChan receives [ErrGoexit].
 //
 // # Testing
 //
 // Every wait of this package is one that [testing/synctest] understands, in a
-// package-level Group too, provided that the callers of a flight are all in
-// one bubble or all in none. "Ten callers, one load" is then an equality in a
-// test, with no sleeping; the example Synctest shows one.
+// package-level Group too, provided that the callers of a flight and their
+// contexts belong to one bubble, or all to none. "Ten callers, one load" is
+// then an equality in a test, without sleeping; the example Synctest shows it.
 //
 // # Origin
 //
 // The idea is that of groupcache's singleflight package and of
 // golang.org/x/sync/singleflight, whose argument order this package keeps.
-// Package dropin is for code written for the latter.
+// What Invalidate does is known from memcache as a lease. Package dropin is for
+// code that was written for x/sync.
 //
 // A Group works within one process. Package fleet, in a module of its own,
 // does the same across processes.

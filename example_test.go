@@ -80,7 +80,7 @@ func ExampleGroup_DoContext() {
 	// patient: 42 <nil>
 }
 
-// When the last caller has left, the work is cancelled.
+// When the last caller has left, the work is canceled.
 func ExampleGroup_DoContext_lastOneOut() {
 	var g singleflight.Group[string, int]
 	stopped := make(chan struct{})
@@ -103,7 +103,7 @@ func ExampleGroup_DoContext_lastOneOut() {
 }
 
 // To stop waiting after a while, give DoContext a context with a timeout. The
-// load is cancelled if nobody else waits for it.
+// load is canceled if nobody else waits for it.
 func ExampleGroup_DoContext_timeout() {
 	var g singleflight.Group[string, int]
 	load := func(ctx context.Context) (int, error) {
@@ -124,8 +124,8 @@ func ExampleGroup_DoContext_timeout() {
 	// not in time
 }
 
-// The same with DoChan and select. The load is not cancelled: it goes on, and
-// may fill a cache for those who come later.
+// The same with DoChan and select. The load is not canceled: it goes on, and
+// its result can still be received.
 func ExampleGroup_DoChan() {
 	var g singleflight.Group[string, int]
 	release := make(chan struct{})
@@ -151,133 +151,119 @@ func ExampleGroup_DoChan() {
 	// later: 42 <nil>
 }
 
-// A read-through cache. A caller that missed the cache may call Do just after
-// the load has ended which it would have joined: so fn looks again, and each
-// key is loaded once.
-func Example_cache() {
-	var (
-		g     singleflight.Group[string, int]
-		cache sync.Map
-		loads atomic.Int64
-	)
-	get := func(word string) (int, error) {
-		if n, ok := cache.Load(word); ok {
-			return n.(int), nil
-		}
-		n, err, _ := g.Do(word, func() (int, error) {
-			if n, ok := cache.Load(word); ok {
-				return n.(int), nil
-			}
-			loads.Add(1)
-			n := len(word) // the expensive part
-			cache.Store(word, n)
-			return n, nil
-		})
-		return n, err
-	}
-
-	var wg sync.WaitGroup
-	for range 1000 {
-		wg.Go(func() { get("stampede") })
-	}
-	wg.Wait()
-	n, err := get("stampede")
-	fmt.Println(n, err, "after", loads.Load(), "load")
-
-	// Output:
-	// 8 <nil> after 1 load
-}
-
-// A profile store with a cache, which no reader finds older than the last
-// write that was finished when it asked. Order alone cannot give that: a load
-// that began before the write would put what it read into the cache after it.
-type profileStore struct {
+// A userStore reads through a cache and writes past it.
+type userStore struct {
 	db interface {
-		read(id int) string
-		write(id int, name string)
+		load(ctx context.Context, id int) (string, error)
+		save(ctx context.Context, id int, name string) error
 	}
-	flights singleflight.Group[int, string]
-
-	mu    sync.Mutex
-	cache map[int]string
-	gen   map[int]int // how often id was written
+	cache singleflight.Cache[int, string]
+	users singleflight.Group[int, string]
 }
 
-func (s *profileStore) get(id int) string {
-	if name, ok := s.cached(id); ok {
-		return name
-	}
-	name, _, _ := s.flights.Do(id, func() (string, error) {
-		if name, ok := s.cached(id); ok {
-			return name, nil
-		}
-		s.mu.Lock()
-		gen := s.gen[id] // noted before the read
-		s.mu.Unlock()
-
-		name := s.db.read(id)
-
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.gen[id] == gen { // no write came in between
-			s.cache[id] = name
-		}
-		return name, nil
+func (s *userStore) get(ctx context.Context, id int) (string, error) {
+	name, err, _ := s.users.Fill(ctx, s.cache, id, func(ctx context.Context) (string, error) {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second) // the load's own limit
+		defer cancel()
+		return s.db.load(ctx, id)
 	})
-	return name
+	return name, err
 }
 
-func (s *profileStore) put(id int, name string) {
-	s.db.write(id, name)
-
-	s.mu.Lock()
-	s.gen[id]++
-	delete(s.cache, id)
-	s.mu.Unlock()
-	s.flights.Forget(id) // later readers do not join a load from before
+func (s *userStore) put(ctx context.Context, id int, name string) error {
+	err := s.db.save(ctx, id, name)
+	s.users.Invalidate(s.cache, id) // also after an error: it may have been saved
+	return err
 }
 
-func (s *profileStore) cached(id int) (string, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	name, ok := s.cache[id]
-	return name, ok
+// An exampleCache is the simplest cache: it keeps everything.
+type exampleCache struct{ m sync.Map }
+
+func (c *exampleCache) Set(id int, name string) { c.m.Store(id, name) }
+func (c *exampleCache) Delete(id int)           { c.m.Delete(id) }
+func (c *exampleCache) Get(id int) (string, bool) {
+	name, ok := c.m.Load(id)
+	if !ok {
+		return "", false
+	}
+	return name.(string), true
 }
 
-// slowRows is a database whose first read takes until it is released.
+// slowRows is a database whose first load takes, from reading the row to
+// returning it, until it is released.
 type slowRows struct {
 	rows    map[int]string
-	reads   atomic.Int64
+	loads   atomic.Int64
 	began   chan struct{}
 	release chan struct{}
 }
 
-func (db *slowRows) write(id int, name string) { db.rows[id] = name }
+func newSlowRows() *slowRows {
+	return &slowRows{
+		rows:    map[int]string{1: "Ada"},
+		began:   make(chan struct{}),
+		release: make(chan struct{}),
+	}
+}
 
-func (db *slowRows) read(id int) string {
+func (db *slowRows) load(_ context.Context, id int) (string, error) {
 	name := db.rows[id]
-	if db.reads.Add(1) == 1 {
+	if db.loads.Add(1) == 1 {
 		close(db.began)
 		<-db.release
 	}
-	return name
+	return name, nil
 }
 
-// A write that no reader can miss: Forget, and inside fn store only if the
-// key's generation has not moved.
-func Example_write() {
-	db := &slowRows{rows: map[int]string{1: "Ada"}, began: make(chan struct{}), release: make(chan struct{})}
-	s := &profileStore{db: db, cache: make(map[int]string), gen: make(map[int]int)}
+func (db *slowRows) save(_ context.Context, id int, name string) error {
+	db.rows[id] = name
+	return nil
+}
 
-	var wg sync.WaitGroup
-	wg.Go(func() { fmt.Println("a read that began before the write:", s.get(1)) })
-	<-db.began // it has the old row in its hands
+// A read-through cache: a thousand readers, one load. Readers who come when it
+// has ended find its value in the cache.
+func ExampleGroup_Fill() {
+	db := newSlowRows()
+	store := &userStore{db: db, cache: new(exampleCache)}
 
-	s.put(1, "Ada Lovelace")
-	fmt.Println("a read after the write:", s.get(1))
+	var readers sync.WaitGroup
+	for range 1000 {
+		readers.Go(func() { store.get(context.Background(), 1) })
+	}
+	<-db.began
 	close(db.release)
-	wg.Wait()
-	fmt.Println("and from the cache:", s.get(1))
+	readers.Wait()
+
+	name, err := store.get(context.Background(), 1)
+	fmt.Println(name, err, "after", db.loads.Load(), "load")
+
+	// Output:
+	// Ada <nil> after 1 load
+}
+
+// A write while a load is under way that has read the old row. A read after
+// the write gets the new row, and the old one does not come into the cache,
+// though its load ends last.
+func ExampleGroup_Invalidate() {
+	ctx := context.Background()
+	db := newSlowRows()
+	store := &userStore{db: db, cache: new(exampleCache)}
+
+	var early sync.WaitGroup
+	early.Go(func() {
+		name, _ := store.get(ctx, 1)
+		fmt.Println("a read that began before the write:", name)
+	})
+	<-db.began // it has read the old row
+
+	store.put(ctx, 1, "Ada Lovelace")
+	name, _ := store.get(ctx, 1)
+	fmt.Println("a read after the write:", name)
+
+	close(db.release)
+	early.Wait()
+	name, _ = store.get(ctx, 1)
+	fmt.Println("and from the cache:", name)
 
 	// Output:
 	// a read after the write: Ada Lovelace
@@ -285,7 +271,7 @@ func Example_write() {
 	// and from the cache: Ada Lovelace
 }
 
-// A test of one's own code. In a bubble, Wait returns when everybody waits,
+// A test of your own code. In a bubble, Wait returns when everybody waits,
 // so that "ten callers, one load" is an equality and not a matter of luck.
 func Example_synctest() {
 	var profiles singleflight.Group[int, string] // may be at package level

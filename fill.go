@@ -6,14 +6,16 @@ package singleflight
 
 import "context"
 
-// A Cache is what [Group.Fill] reads and fills, and [Group.Invalidate]
-// deletes from. Most in-process caches need an adapter of a few lines; make
-// its type a pointer or another one-word type, and a hit allocates nothing.
+// A Cache is what [Group.Fill] reads from and stores in, and what
+// [Group.Invalidate] deletes from. For most caches it is an adapter of a few
+// lines. If the adapter is a pointer, or another type of one word, a hit
+// allocates nothing.
 //
 // The methods are called concurrently, also for the same key. They must be
-// quick and in memory, and must not call Forget, ForgetUnshared or Invalidate
-// of the Group for any key, nor wait for somebody who does: those wait for a
-// Set that is running. In particular, a callback for evicted entries must not.
+// quick, and work in memory. They must not call Forget, ForgetUnshared or
+// Invalidate of the Group for any key, nor wait for somebody who does, because
+// those wait for a Set that is running. Callbacks for evicted entries must not
+// either.
 type Cache[K comparable, V any] interface {
 	// Get returns the value that is stored for key, and whether there is one.
 	Get(key K) (V, bool)
@@ -24,45 +26,42 @@ type Cache[K comparable, V any] interface {
 	Delete(key K)
 }
 
-// Fill returns the value for key from cache, or else calls load, stores its
-// value in cache, and returns it. Concurrent calls that miss share one load.
-// Use it for reading through a cache of this process, together with
-// [Group.Invalidate] after each write:
+// Fill returns the value for key from cache. If it is not there, Fill calls
+// load, stores the value in cache, and returns it. Concurrent calls that miss
+// share one load. Call [Group.Invalidate] after each write.
 //
-//	user, err, _ := users.Fill(ctx, cache, id, func(ctx context.Context) (User, error) {
-//		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-//		defer cancel()
-//		return db.LoadUser(ctx, id)
-//	})
+// A hit is returned even if ctx is done, touches no flight, and reports shared
+// false. A miss joins the flight for key or starts one. The flight looks into
+// cache again, since an earlier flight may just have stored the value. If it
+// is still not there, the flight calls load and then, if load returned a nil
+// error and the flight has not been forgotten, Set. Then its callers are
+// released. The flight runs on a new goroutine, or on the caller's own if ctx
+// can never be done.
 //
-// A hit touches no flight, and is returned even if ctx is done. A miss joins
-// the flight for key or starts one, in which cache is asked once more, load is
-// called, and Set is called if load returned a nil error and the flight has
-// not been forgotten; then the callers are released. The flight runs on a new
-// goroutine, or on the caller's own if ctx can never be done.
+// Each caller stops waiting when its own ctx is done, as in [Group.DoContext].
+// But the load is for the cache: when all callers have left, it goes on, can
+// still be joined, and fills the cache. Its context has the values of the first
+// caller's ctx, but no deadline, and is never canceled. This has a price:
 //
-// Each caller waits on its own ctx, as in [Group.DoContext]: if it is done
-// first, the results are the zero value, ctx.Err() and false. But the load is
-// for the cache: it goes on when every caller has left, can still be joined,
-// and fills the cache. Its context has the values of the first caller's ctx and
-// no deadline, and is never canceled. So:
+//   - Clients that hang up do not end a load. Give it a time limit of its own,
+//     inside load, or it may hold its key until somebody calls Forget. If it
+//     must end at shutdown, let it heed the context of the application too.
+//   - Where no caller is left, a panic in load crashes the program. Recover
+//     inside load where that must not happen.
+//   - A value may be in the cache, whatever shared says. Never modify it.
 //
-//   - Give load a time limit of its own, as above. A load that hangs holds its
-//     key until it is forgotten, and clients that hang up do not end it.
-//   - Let load heed the application's context too, if it must end at shutdown.
-//   - Recover inside load if it may panic. A panic there, or in Get or Set
-//     after the first Get, is one of fn: callers panic with a [*PanicError],
-//     but where all of them have left, which impatient clients do, the program
-//     crashes.
-//
-// Never modify a value: it may be in the cache, whatever shared says, which
-// is false for a hit and for a load that nobody joined.
+// A panic or Goexit in Set, or in the second Get, counts as one in load. The
+// first Get runs in the caller, and so does its panic.
 //
 // Use one cache with one Group. Fill mixes with the other methods on one key:
-// who joins a flight of Fill gets its value and cannot abandon it; a Fill that
-// joins a flight of another method does not store the value, and counts there
-// as a caller of DoContext. A key that is not equal to itself is loaded and not
-// stored.
+// calls that join a flight of Fill get its value and cannot abandon it. A Fill
+// that joins the flight of another method does not store the value, and counts
+// there as a call of DoContext. A key that does not equal itself is loaded and
+// not stored.
+//
+// The cache has to be one of this process. If several processes share it,
+// Invalidate does not reach the loads of the others: store a version with each
+// value, or use package fleet.
 //
 // Fill panics if ctx is nil.
 func (g *Group[K, V]) Fill(ctx context.Context, cache Cache[K, V], key K, load func(context.Context) (V, error)) (v V, err error, shared bool) {
@@ -76,8 +75,8 @@ func (g *Group[K, V]) Fill(ctx context.Context, cache Cache[K, V], key K, load f
 	return g.miss(ctx, cache, key, self, load)
 }
 
-// miss is the rest of Fill, in a function of its own because key escapes
-// here: a hit does not pay for that.
+// miss is the rest of Fill. It is a function of its own because key is put on
+// the heap here, which a hit should not have to pay for.
 func (g *Group[K, V]) miss(ctx context.Context, cache Cache[K, V], key K, self bool, load func(context.Context) (V, error)) (v V, err error, shared bool) {
 	if err := ctx.Err(); err != nil {
 		return v, err, false
@@ -91,21 +90,18 @@ func (g *Group[K, V]) miss(ctx context.Context, cache Cache[K, V], key K, self b
 			return out.deliver()
 		}
 		c.spawned = true
-		go g.doCallFill(context.WithoutCancel(ctx), cache, c, load)
+		go func() {
+			var out outcome[V]
+			g.doCall(c, func() (V, error) { return g.fill(context.WithoutCancel(ctx), cache, c, load) }, &out)
+		}()
 	}
 	return g.wait(ctx, stop, c)
 }
 
-// doCallFill has parameters for the reason that doCallContext has them.
-func (g *Group[K, V]) doCallFill(ctx context.Context, cache Cache[K, V], c *call[K, V], load func(context.Context) (V, error)) {
-	var out outcome[V]
-	g.doCall(c, func() (V, error) { return g.fill(ctx, cache, c, load) }, &out)
-}
-
 // fill is the fn of a flight that Fill started.
 func (g *Group[K, V]) fill(ctx context.Context, cache Cache[K, V], c *call[K, V], load func(context.Context) (V, error)) (V, error) {
-	// A flight that ended since the first Get may have stored a value. It is
-	// not stored again, because an Invalidate may be about to delete it.
+	// It is tempting to store what is found here, to make it stay. But an
+	// Invalidate may be about to delete it.
 	if v, ok := cache.Get(c.key); ok {
 		return v, nil
 	}
@@ -116,8 +112,8 @@ func (g *Group[K, V]) fill(ctx context.Context, cache Cache[K, V], c *call[K, V]
 	return v, err
 }
 
-// mayStore reports whether c's flight has not been forgotten. If so, it will
-// not be until it ends: a Forget that comes later waits for that.
+// mayStore reports whether c's flight has not been forgotten. If so, no Forget
+// of its key returns before the flight has ended.
 func (g *Group[K, V]) mayStore(c *call[K, V]) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -125,23 +121,20 @@ func (g *Group[K, V]) mayStore(c *call[K, V]) bool {
 	return c.storing
 }
 
-// Invalidate makes sure that no later Fill returns a value for key that was
-// loaded before. Call it after each write of what key's load reads:
-//
-//	if err := db.SaveUser(ctx, user); err != nil {
-//		return err
-//	}
-//	users.Invalidate(cache, user.ID)
+// Invalidate deletes what cache holds for key, and makes sure that no load
+// which began before puts it back. Call it after each write of what the load
+// for key reads.
 //
 // A [Group.Fill] that begins after Invalidate has returned gets nothing that
-// was loaded before Invalidate was called; and nothing of that kind is in the
-// cache, or will come into it. Callers that were waiting before still get what
-// they waited for.
+// was loaded before Invalidate was called. Nothing of that kind is in the
+// cache, or will come into it. Calls that began earlier may still return it.
+// What a load reads is up to the database: if that is a replica that lags, a
+// load after the write may still read the old value.
 //
-// If Fill is storing a value for key, Invalidate waits for Set to return. It
-// must not be called by the Cache itself.
+// If Fill is storing a value for key just now, Invalidate waits for Set to
+// return.
 func (g *Group[K, V]) Invalidate(cache Cache[K, V], key K) {
-	g.Forget(key) // loads that may have read before the write will not be stored
+	g.Forget(key) // Loads that may have read before the write will not store.
 	cache.Delete(key)
-	g.Forget(key) // a flight that found in the cache what was to be deleted
+	g.Forget(key) // A flight that began meanwhile may have found the old value.
 }

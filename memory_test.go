@@ -21,7 +21,7 @@ import (
 // Reuse of records.
 
 // The record of a flight that somebody waited for is not used again: its
-// channel is closed, and whoever waits on it would not wait.
+// channel is closed, so that a caller would not wait.
 func TestSharedRecordIsNotReused(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		joins := map[string]func(key string) *caller[int]{

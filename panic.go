@@ -11,21 +11,21 @@ import (
 )
 
 // ErrGoexit is the error that a DoChan channel receives if fn called
-// [runtime.Goexit], as t.FailNow does. Callers of Do and DoContext never see
+// [runtime.Goexit], as t.FailNow does. Callers of the other methods never see
 // it: their goroutines exit.
 var ErrGoexit = errors.New("singleflight: fn called runtime.Goexit")
 
-// A PanicError is what callers panic with when fn panicked: always a
-// *PanicError, the same for all of them.
+// A PanicError is what callers panic with when fn panicked. It is always a
+// *PanicError, and the same one for all callers.
 //
-// One that fn returns as an error is an error like any other.
+// A *PanicError that fn returns is an error like any other.
 type PanicError struct {
 	Value any    // what fn panicked with; nil for panic(nil) under GODEBUG=panicnil=1
 	Stack []byte // of the goroutine that ran fn, from the panic outwards, as debug.Stack formats it
 }
 
 // Error returns the value and the stack, so that a crash shows where fn
-// panicked. It is not for the eyes of a client.
+// panicked. It is not meant for clients of a service.
 func (p *PanicError) Error() string {
 	return fmt.Sprintf("%v\n\n%s", p.Value, p.Stack)
 }
@@ -39,8 +39,8 @@ func (p *PanicError) Unwrap() error {
 	return err
 }
 
-// How fn ended has a type of its own. Tempting: tell by the error. A
-// *PanicError that fn returned would panic everyone.
+// An ending is how fn ended. It is tempting to tell by the error, but then a
+// *PanicError that fn returned would make every caller panic.
 type ending uint8
 
 const (
@@ -49,7 +49,7 @@ const (
 	returned
 )
 
-// An outcome is how a flight ended, and what its callers get.
+// An outcome is how fn ended, and what its callers get.
 type outcome[V any] struct {
 	v      V
 	err    error
@@ -58,8 +58,7 @@ type outcome[V any] struct {
 	panic  *PanicError
 }
 
-// deliver gives a caller of Do or DoContext what is its due: the results, or
-// the same end as fn's.
+// deliver returns fn's results to a caller, or ends it as fn ended.
 func (o *outcome[V]) deliver() (v V, err error, shared bool) {
 	switch o.how {
 	case panicked:
@@ -70,7 +69,7 @@ func (o *outcome[V]) deliver() (v V, err error, shared bool) {
 	return o.v, o.err, o.shared
 }
 
-// result is deliver for a channel, which never sees a panic.
+// result is deliver for a channel. There is none if fn panicked.
 func (o *outcome[V]) result() Result[V] {
 	if o.how == exited {
 		return Result[V]{Err: ErrGoexit, Shared: o.shared}
@@ -78,11 +77,12 @@ func (o *outcome[V]) result() Result[V] {
 	return Result[V]{o.v, o.err, o.shared}
 }
 
-// crash ends the program if fn panicked and someone is stranded whom no panic
-// can reach. It is out of reach of any recover, and then does not return.
-func (o *outcome[V]) crash(stranded bool) {
-	if o.how == panicked && stranded {
+// crash ends the program if fn panicked and somebody is unreachable by a panic.
+// It does so on another goroutine, where nobody can recover, and then does not
+// return.
+func (o *outcome[V]) crash(unreachable bool) {
+	if o.how == panicked && unreachable {
 		go panic(o.panic)
-		select {} // so that this goroutine is in the trace
+		select {} // so that this goroutine, with fn's caller, is in the trace
 	}
 }

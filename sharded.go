@@ -12,22 +12,15 @@ import (
 	"sync"
 )
 
-// A ShardedGroup is a [Group] for many cores: it spreads the keys over
-// independent Groups, so that calls for different keys seldom meet at one
-// mutex. It promises per key what Group promises, and has the same methods.
-//
-// It should pay where many cores make calls whose fn takes a microsecond or two
-// and no more, since a Group's mutex is held for most of the tenth of a
-// microsecond that a call costs by itself; PERFORMANCE.md has the model, and
-// the benchmark that checks it on your machine. Each call costs a hash of the key more, about
-// 15 percent of an uncontended Do. For loads that take longer than that, which
-// is to say for nearly all, a plain Group is better: it is as fast, it is
-// smaller, and its Stats are of one instant.
+// A ShardedGroup is a [Group] whose keys are spread over independent Groups, so
+// that calls for different keys seldom wait for one mutex. It has the same
+// methods, and makes the same promises for each key. It costs a hash of the key
+// in each call, which pays only where many cores make calls that take no longer
+// than a microsecond or two; for anything slower, use a Group.
 //
 // The zero value is ready to use. A ShardedGroup is safe for concurrent use,
-// and must not be copied after first use. The number of shards, a power of
-// two, is fixed at first use, from GOMAXPROCS. Each keeps for itself what a
-// Group keeps.
+// and must not be copied after first use. The number of Groups is fixed at
+// first use, from GOMAXPROCS.
 type ShardedGroup[K comparable, V any] struct {
 	once   sync.Once
 	seed   maphash.Seed

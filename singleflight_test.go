@@ -77,7 +77,7 @@ func TestDoRunsDifferentKeysAtOnce(t *testing.T) {
 	})
 }
 
-// Whoever starts the flight and whoever joins it, the answer to shared is the
+// Whichever methods start and join the flight, the answer to shared is the
 // same for all, and is given when fn ends.
 func TestSharedIsTheSameForAll(t *testing.T) {
 	type kind = func(ctx context.Context, g group[string, int], fn func() (int, error)) *caller[int]

@@ -6,20 +6,21 @@ package singleflight
 
 // Stats is a snapshot of what a Group has done and is doing.
 //
-// Executions + Joined is the number of calls, and Joined of them ran no fn. A
-// call that panicked for its key or its nil context, or whose context was
-// done when it was made, is not counted.
+// Executions + Joined is the number of calls, and Joined of them ran no fn. Not
+// counted are a call that panics for its key or its nil context, one whose
+// context is done on entry, and a Fill that its first Get answers. A flight of
+// Fill that finds the value in the cache is an execution without a load.
 type Stats struct {
-	Executions uint64 // times that fn was started
-	Joined     uint64 // callers that joined a flight, rather than starting it
+	Executions uint64 // flights that were started
+	Joined     uint64 // callers that joined a flight
 	Left       uint64 // callers whose context was done before the flight was
 
 	InFlight int // keys whose flight can be joined now
-	Running  int // fns that have not ended, those of forgotten and abandoned flights included
+	Running  int // flights that have not ended, forgotten and abandoned ones included
 }
 
-// Stats returns the figures of one instant. A Running that stays above
-// InFlight means that fns go on for nobody, or that Forget is called often.
+// Stats returns the figures of one instant. If Running stays above InFlight,
+// executions continue without callers, or Forget is called often.
 func (g *Group[K, V]) Stats() Stats {
 	g.mu.Lock()
 	defer g.mu.Unlock()
