@@ -4,8 +4,6 @@
 
 package singleflight
 
-import "sync"
-
 // A Group suppresses duplicate calls. While a function runs for a key, no
 // other one is started for that key, and all who ask for it get its result.
 // Only [Group.Forget], and the leaving of the last caller of
@@ -30,7 +28,7 @@ import "sync"
 //
 // [the Go memory model]: https://go.dev/ref/mem
 type Group[K comparable, V any] struct {
-	mu sync.Mutex
+	mu mutex
 
 	flights table[K, V] // those that can be joined
 

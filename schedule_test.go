@@ -1,0 +1,886 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+//go:build schedules
+
+package singleflight_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/singleflight"
+)
+
+// These tests run small programs in every order in which their goroutines can
+// take turns:
+//
+//	go test -tags schedules -run TestSchedules .
+//
+// A program is a few actors, each of which makes one call. Its goroutines stop
+// at points: before each lock of the Group's mutex, after the unlocks that
+// something visible follows, before each call of the cache, in fn, before a
+// write to the database, and before a cancellation. The explorer lets one of
+// them go at a time, waits with synctest.Wait until all have stopped or wait
+// for each other, and does so with every choice, depth first. A point that is
+// followed by nothing that another goroutine could see before the next point
+// is left out.
+//
+// A select in the Group never has to choose. Its caller has just unlocked the
+// mutex when it comes there, so that the flight has not ended; and when it
+// waits there, either the end or the cancellation comes first, in one order
+// and in another.
+//
+// Where a state has been met before, what follows from it is not run again.
+// The state is all that decides how the program goes on and how it is judged:
+// see [trial.state]. With -schedules full nothing is left out.
+var (
+	schedules = flag.String("schedules", "gate", "how many schedules: gate, long or full")
+	schedule  = flag.String("schedule", "", "run this schedule of one program only, such as 0.1.0.2")
+)
+
+// Actors.
+
+const (
+	schedDo            = "Do"
+	schedDoChan        = "DoChan"
+	schedDoContext     = "DoContext"
+	schedCanceled      = "DoContext that is canceled"
+	schedBackground    = "DoContext(Background)"
+	schedFill          = "Fill"
+	schedFillCanceled  = "Fill that is canceled"
+	schedForget        = "Forget"
+	schedForgetUnshare = "ForgetUnshared"
+	schedWrite         = "write"
+)
+
+var actorKinds = []string{
+	schedDo, schedDoChan, schedDoContext, schedCanceled, schedBackground,
+	schedFill, schedFillCanceled, schedForget, schedForgetUnshare, schedWrite,
+}
+
+// An actor makes one call for one of two keys.
+type actor struct {
+	kind string
+	key  int
+}
+
+func (a actor) fills() bool   { return strings.HasPrefix(a.kind, schedFill) }
+func (a actor) cancels() bool { return strings.HasSuffix(a.kind, "canceled") }
+func (a actor) calls() bool   { return !a.forgets() }
+
+// abandons reports whether the flight that a starts may be abandoned.
+func (a actor) abandons() bool { return a.kind == schedDoContext || a.kind == schedCanceled }
+
+func (a actor) forgets() bool {
+	return a.kind == schedForget || a.kind == schedForgetUnshare || a.kind == schedWrite
+}
+
+// A programToRun is some actors, and how the fn of each of them ends.
+type programToRun struct {
+	actors []actor
+	ending string // returns, fails, panics or exits
+}
+
+func (p programToRun) String() string {
+	var names []string
+	for _, a := range p.actors {
+		name := a.kind
+		if a.key > 0 {
+			name += "@" + strconv.Itoa(a.key)
+		}
+		names = append(names, name)
+	}
+	return strings.Join(names, "+") + "/fn " + p.ending
+}
+
+// The trial of a run.
+
+// A loaded value knows whose fn has loaded it, in which version.
+type loaded struct {
+	by      int // 1 + the index of the actor
+	version int
+	cached  bool // it was in the cache
+}
+
+// A process is a goroutine of the program: an actor, the fn of an actor that
+// runs on a goroutine of its own, or a cancellation.
+type process struct {
+	name   string
+	order  int
+	actor  int
+	resume chan struct{}
+	at     string // the point where it has stopped, or nothing
+	begun  bool   // it has gone on from its first point
+	over   bool
+}
+
+// A callRun is what an actor's call has come to.
+type callRun struct {
+	flight   int // whose flight it started or joined, or -1
+	stale    int // the executions, as bits, whose result somebody had when it began
+	known    int // the version that it must get at least
+	looked   bool
+	hit      bool // its first Get was one
+	canceled bool
+	over     bool
+
+	v      loaded
+	err    error
+	shared bool
+	panic  any
+	exited bool
+}
+
+// An execution is the flight that an actor's call has started, and its fn.
+type execution struct {
+	record    *singleflight.Flight[int, loaded]
+	step      int // in which the flight was started, or 0 if that is the running one
+	ctx       context.Context
+	running   bool // fn is
+	returned  bool // fn has
+	over      bool // the flight is
+	forgotten bool // somebody has forgotten the key meanwhile
+	abandoned bool // another fn was started beside it, so nobody may be left
+	left      bool // somebody has left since fn returned
+	had       bool // somebody has its result
+}
+
+type trial struct {
+	program programToRun
+	g       singleflight.Group[int, loaded]
+
+	mu         sync.Mutex // for those who are woken at once
+	watching   bool
+	processes  []*process // by order
+	running    *process   // the one that was let go last
+	calls      []callRun
+	executions []execution
+	forgetting [2]int // how many calls are, by key
+
+	cache [2]loaded
+	db    [2]int
+	known [2]int // the version that a write had whose Invalidate has returned
+
+	wrong []string
+}
+
+func newTrial(p programToRun) *trial {
+	tr := &trial{
+		program:    p,
+		watching:   true,
+		calls:      make([]callRun, len(p.actors)),
+		executions: make([]execution, len(p.actors)),
+	}
+	tr.g.Watch(tr.locking, tr.unlocked)
+	return tr
+}
+
+func (tr *trial) failf(format string, args ...any) {
+	tr.wrong = append(tr.wrong, fmt.Sprintf(format, args...))
+}
+
+// process returns the process of the given order, and makes it if need be.
+func (tr *trial) process(order int, name string) *process {
+	for _, p := range tr.processes {
+		if p.order == order {
+			return p
+		}
+	}
+	p := &process{name: fmt.Sprintf(name, order%10), order: order, actor: order % 10, resume: make(chan struct{})}
+	tr.processes = append(tr.processes, p)
+	slices.SortFunc(tr.processes, func(a, b *process) int { return a.order - b.order })
+	return p
+}
+
+// The three kinds of processes, by the actor.
+func (tr *trial) caller(i int) *process   { return tr.process(i, "call %d") }
+func (tr *trial) flight(i int) *process   { return tr.process(10+i, "fn of %d") }
+func (tr *trial) canceler(i int) *process { return tr.process(20+i, "cancel %d") }
+
+// fnProcess returns the process that runs actor i's fn.
+func (tr *trial) fnProcess(i int) *process {
+	if k := tr.program.actors[i].kind; k == schedDo || k == schedBackground {
+		return tr.caller(i)
+	}
+	return tr.flight(i)
+}
+
+// start starts a process, and returns when it has come to its first point.
+func (tr *trial) start(p *process, run func()) {
+	tr.running = p
+	go func() {
+		defer func() {
+			tr.mu.Lock()
+			p.over = true
+			tr.mu.Unlock()
+		}()
+		run()
+	}()
+	synctest.Wait()
+}
+
+// locking is called before a method locks the mutex. It is the running
+// process that does; or, if that was a cancellation, the caller whose context
+// it has canceled.
+func (tr *trial) locking(method string) {
+	p := tr.running
+	if method == "leave" {
+		p = tr.caller(p.actor)
+	}
+	tr.point(p, method)
+}
+
+func (tr *trial) unlocked(method string) {
+	if !tr.watching {
+		return
+	}
+	i := tr.running.actor
+	switch method {
+	case "end":
+		if e := &tr.executions[i]; e.record.Awaited() {
+			tr.point(tr.running, "after end")
+		} else {
+			e.over = true // and its record may be used again
+		}
+	case "leave":
+		if f := tr.calls[i].flight; tr.executions[f].record.Abandoned() {
+			tr.point(tr.caller(i), "after leave")
+		}
+	}
+}
+
+// point stops the process, which calls it, until the explorer lets it go on.
+func (tr *trial) point(p *process, at string) {
+	if !tr.watching {
+		return
+	}
+	tr.mu.Lock()
+	p.at = at
+	tr.mu.Unlock()
+	<-p.resume
+	if !p.begun && p.order < 10 {
+		tr.mu.Lock()
+		tr.begins(p.actor)
+		tr.mu.Unlock()
+	}
+	p.begun = true
+}
+
+// begins notes what the actor's call may get from now on.
+func (tr *trial) begins(i int) {
+	a, c := tr.program.actors[i], &tr.calls[i]
+	c.known = tr.known[a.key]
+	for j, e := range tr.executions {
+		if e.had {
+			c.stale |= 1 << j
+		}
+	}
+	if a.forgets() {
+		tr.forgetting[a.key]++
+		for j := range tr.executions {
+			if e := &tr.executions[j]; tr.program.actors[j].key == a.key && e.record != nil && !e.over {
+				e.forgotten = true
+			}
+		}
+	}
+}
+
+// fn is the load of an actor.
+func (tr *trial) fn(i int) func(context.Context) (loaded, error) {
+	return func(ctx context.Context) (loaded, error) {
+		a, e := tr.program.actors[i], &tr.executions[i]
+		tr.mu.Lock()
+		e.ctx, e.running = ctx, true
+		for j := range tr.executions {
+			other := &tr.executions[j]
+			if j == i || tr.program.actors[j].key != a.key || !other.running {
+				continue
+			}
+			// Whichever fn began first, it is the earlier flight that cannot
+			// be joined any more.
+			earlier, starter := other, j
+			if e.step > 0 && e.step < other.step {
+				earlier, starter = e, i
+			}
+			if earlier.forgotten {
+				continue
+			}
+			if earlier.abandoned = true; !tr.program.actors[starter].abandons() {
+				tr.failf("two executions of one key: of actors %d and %d", j, i)
+			}
+		}
+		tr.mu.Unlock()
+
+		tr.point(tr.fnProcess(i), "fn")
+
+		tr.mu.Lock()
+		e.running, e.returned = false, true
+		v := loaded{by: i + 1, version: tr.db[a.key]}
+		canceled := ctx.Err()
+		if canceled != nil && a.fills() {
+			tr.failf("the context of actor %d's load was canceled", i)
+		}
+		tr.mu.Unlock()
+		switch {
+		case canceled != nil:
+			return v, canceled
+		case tr.program.ending == "fails":
+			return v, errBroken
+		case tr.program.ending == "panics":
+			panic(v)
+		case tr.program.ending == "exits":
+			runtime.Goexit()
+		}
+		return v, nil
+	}
+}
+
+// An actorsCache is the cache of the program, as one actor calls it.
+type actorsCache struct {
+	tr *trial
+	i  int
+}
+
+func (c actorsCache) Get(key int) (loaded, bool) {
+	run := &c.tr.calls[c.i]
+	if run.looked {
+		c.tr.point(c.tr.flight(c.i), "Get")
+		return c.tr.cache[key], c.tr.cache[key].cached
+	}
+	c.tr.point(c.tr.caller(c.i), "Get")
+	v := c.tr.cache[key]
+	run.looked, run.hit = true, v.cached
+	return v, v.cached
+}
+
+func (c actorsCache) Set(key int, v loaded) {
+	c.tr.point(c.tr.flight(c.i), "Set")
+	v.cached = true
+	c.tr.cache[key] = v
+}
+
+func (c actorsCache) Delete(key int) {
+	c.tr.point(c.tr.caller(c.i), "Delete")
+	c.tr.cache[key] = loaded{}
+}
+
+// act makes the actor's call.
+func (tr *trial) act(i int, ctx context.Context) {
+	a, c, g := tr.program.actors[i], &tr.calls[i], &tr.g
+	load := tr.fn(i)
+	plain := func() (loaded, error) { return load(context.Background()) }
+	returned := false
+	var got callRun
+	defer func() {
+		got.panic = recover()
+		got.exited = !returned && got.panic == nil
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
+		c.v, c.err, c.shared, c.panic, c.exited, c.over = got.v, got.err, got.shared, got.panic, got.exited, true
+		tr.returns(i)
+	}()
+	switch a.kind {
+	case schedDo:
+		got.v, got.err, got.shared = g.Do(a.key, plain)
+	case schedDoChan:
+		r := <-g.DoChan(a.key, plain)
+		got.v, got.err, got.shared = r.Val, r.Err, r.Shared
+	case schedDoContext:
+		got.v, got.err, got.shared = g.DoContext(ctx, a.key, load)
+	case schedCanceled:
+		tr.point(tr.caller(i), "call") // its context may be done before it locks
+		got.v, got.err, got.shared = g.DoContext(ctx, a.key, load)
+	case schedBackground:
+		got.v, got.err, got.shared = g.DoContext(context.Background(), a.key, load)
+	case schedFill, schedFillCanceled:
+		got.v, got.err, got.shared = g.Fill(ctx, actorsCache{tr, i}, a.key, load)
+	case schedForget:
+		g.Forget(a.key)
+	case schedForgetUnshare:
+		g.ForgetUnshared(a.key)
+	case schedWrite:
+		tr.point(tr.caller(i), "write")
+		tr.mu.Lock()
+		tr.db[a.key]++
+		version := tr.db[a.key]
+		tr.mu.Unlock()
+		g.Invalidate(actorsCache{tr, i}, a.key)
+		tr.mu.Lock()
+		tr.known[a.key] = max(tr.known[a.key], version)
+		tr.mu.Unlock()
+	}
+	returned = true
+}
+
+// returns judges what the actor's call has returned.
+func (tr *trial) returns(i int) {
+	a, c := tr.program.actors[i], &tr.calls[i]
+	if a.forgets() {
+		tr.forgetting[a.key]--
+		if c.panic != nil || c.exited {
+			tr.failf("actor %d: panic %v, exited %v", i, c.panic, c.exited)
+		}
+		return
+	}
+	v := c.v
+	if p, ok := c.panic.(*singleflight.PanicError); ok && tr.program.ending == "panics" {
+		v, _ = p.Value.(loaded)
+	} else if c.panic != nil {
+		tr.failf("actor %d: panic %v", i, c.panic)
+	}
+	switch {
+	case c.err == context.Canceled && v == loaded{} && !c.shared && c.canceled:
+		for j := range tr.executions {
+			if e := &tr.executions[j]; tr.program.actors[j].key == a.key && e.returned {
+				e.left = true
+			}
+		}
+		return
+	case c.err == context.Canceled:
+		tr.failf("actor %d, canceled %v, got %v, %v: the cancellation of another", i, c.canceled, v, c.err)
+	case c.exited || c.err == singleflight.ErrGoexit:
+		if tr.program.ending != "exits" || c.exited == (c.err != nil) || c.exited == (a.kind == schedDoChan) {
+			tr.failf("actor %d: exited %v, %v", i, c.exited, c.err)
+		}
+		return // whose fn it was is not known
+	case v.by == 0:
+		tr.failf("actor %d got %v, %v", i, c.v, c.err)
+		return
+	case !v.cached && (tr.program.ending == "returns") != (c.err == nil && c.panic == nil),
+		v.cached && (c.err != nil || c.panic != nil):
+		tr.failf("actor %d got %v, %v, panic %v", i, c.v, c.err, c.panic)
+	}
+	e := &tr.executions[v.by-1]
+	if tr.program.actors[v.by-1].key != a.key {
+		tr.failf("actor %d got the value of another key", i)
+	}
+	if v.version < c.known {
+		tr.failf("actor %d got version %d, and began when a write of version %d had been finished", i, v.version, c.known)
+	}
+	if !v.cached {
+		if c.stale&(1<<(v.by-1)) != 0 {
+			tr.failf("actor %d got the result of execution %d, which somebody had when it began", i, v.by-1)
+		}
+		e.had = true
+	}
+}
+
+// checkCache is called whenever all goroutines have stopped.
+func (tr *trial) checkCache() {
+	for key, v := range tr.cache {
+		if v.cached && v.version < tr.known[key] {
+			tr.failf("the cache has version %d when a write of version %d has been finished", v.version, tr.known[key])
+		}
+	}
+}
+
+// checkEnd is called when nothing goes on.
+func (tr *trial) checkEnd() {
+	for _, p := range tr.processes {
+		// The goroutine of a flight is over with the flight.
+		if over := p.over || p.order >= 10 && p.order < 20 && tr.executions[p.actor].over; !over {
+			tr.failf("%s never ends", p.name)
+		}
+	}
+	if tr.wrong != nil {
+		return
+	}
+	var want singleflight.Stats
+	canceled, entered := 0, 0
+	for i, c := range tr.calls {
+		a, e := tr.program.actors[i], tr.executions[i]
+		if e.record != nil {
+			want.Executions++
+		}
+		if !a.calls() {
+			continue
+		}
+		if !c.hit {
+			entered++
+		}
+		if c.err == context.Canceled {
+			canceled++
+		}
+		tr.checkExecution(i, e)
+	}
+	got := tr.g.Stats()
+	// Who was canceled has left, or was canceled when it came.
+	want.Left = got.Left
+	want.Joined = uint64(entered-canceled) + got.Left - want.Executions
+	if got != want || got.Left > uint64(canceled) {
+		tr.failf("Stats() = %+v, want %+v, with Left at most %d", got, want, canceled)
+	}
+}
+
+// checkExecution checks what the callers of actor i's flight have got.
+func (tr *trial) checkExecution(i int, e execution) {
+	if !e.returned {
+		return
+	}
+	receivers, shared := 0, 0
+	for _, c := range tr.calls {
+		if c.v.by == i+1 && !c.v.cached {
+			receivers++
+			if c.shared {
+				shared++
+			}
+		}
+	}
+	if shared > 0 && (shared != receivers || receivers == 1) || shared == 0 && receivers > 1 {
+		tr.failf("%d callers got the result of execution %d, and %d were told that it is shared", receivers, i, shared)
+	}
+	if !tr.program.actors[i].abandons() {
+		return
+	}
+	// Its context is canceled by now: when fn has returned, or before.
+	if e.ctx.Err() == nil {
+		tr.failf("the context of execution %d was not canceled", i)
+	}
+	if e.abandoned && receivers > 0 {
+		tr.failf("another execution was started beside %d, which has callers", i)
+	}
+}
+
+// state describes all that decides how the program goes on, and how it will
+// be judged.
+func (tr *trial) state() string {
+	b := make([]byte, 0, 256)
+	for _, p := range tr.processes {
+		b = append(b, byte(p.order), flags(p.begun, p.over))
+		b = append(b, p.at...)
+	}
+	for i, c := range tr.calls {
+		b = append(b, '/', byte(i), byte(c.flight), byte(c.stale), byte(c.known))
+		b = append(b, flags(c.looked, c.hit, c.canceled, c.over, c.shared, c.exited, c.err != nil, c.panic != nil))
+		b = c.v.append(b)
+	}
+	for i, e := range tr.executions {
+		b = append(b, '/', byte(i), flags(e.running, e.returned, e.over, e.forgotten, e.abandoned, e.left, e.had, e.ctx != nil && e.ctx.Err() != nil))
+		if e.record != nil && !e.over {
+			b = e.record.Append(b)
+		}
+	}
+	tr.watching = false
+	spares, _ := tr.g.Spares()
+	tr.watching = true
+	b = append(b, '/', byte(spares))
+	for key := range tr.cache {
+		b = append(tr.cache[key].append(b), byte(tr.forgetting[key]), byte(tr.db[key]), byte(tr.known[key]))
+	}
+	return string(b)
+}
+
+func (v loaded) append(b []byte) []byte {
+	return append(b, byte(v.by), byte(v.version), flags(v.cached))
+}
+
+func flags(all ...bool) (b byte) {
+	for i, f := range all {
+		if f {
+			b |= 1 << i
+		}
+	}
+	return b
+}
+
+// The explorer.
+
+// A choice is which of several processes was let go.
+type choice struct{ taken, of int }
+
+// An explorer runs a program in one schedule after another.
+type explorer struct {
+	program programToRun
+	most    int  // how often a process may be left where it could go on; -1 for as often as one likes
+	full    bool // do not leave out what follows from known states
+	path    []choice
+	seen    map[string]int // how many preemptions were left in that state
+	runs    int
+	trace   []traced // what the last run did
+}
+
+// A traced step is a process that went on from a point.
+type traced struct {
+	process *process
+	at      string
+}
+
+// next makes path the next schedule, and reports whether there is one.
+func (x *explorer) next() bool {
+	for n := len(x.path); n > 0; n = len(x.path) {
+		if last := &x.path[n-1]; last.taken+1 < last.of {
+			last.taken++
+			return true
+		}
+		x.path = x.path[:n-1]
+	}
+	return false
+}
+
+// run runs the program in the schedule that begins with path, lets it go on
+// with the first of all choices, and adds these to path.
+func (x *explorer) run() *trial {
+	x.runs++
+	x.trace = x.trace[:0]
+	tr := newTrial(x.program)
+	cancels := make([]context.CancelFunc, len(x.program.actors))
+	for i, a := range x.program.actors {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancels[i] = cancel
+		tr.calls[i].flight = -1
+		tr.start(tr.caller(i), func() { tr.act(i, ctx) })
+		if a.cancels() {
+			p := tr.canceler(i)
+			tr.start(p, func() {
+				tr.point(p, "cancel")
+				tr.calls[i].canceled = true
+				cancel()
+			})
+		}
+	}
+	tr.running = nil
+	left, known := x.most, false
+	for depth := 0; ; depth++ {
+		synctest.Wait()
+		tr.checkCache()
+		var ready []*process
+		if tr.running != nil && tr.running.at != "" {
+			ready = append(ready, tr.running)
+		}
+		for _, p := range tr.processes {
+			if p.at != "" && p != tr.running && !tr.redundant(p) {
+				ready = append(ready, p)
+			}
+		}
+		if len(ready) == 0 {
+			break
+		}
+		goesOn := ready[0] == tr.running
+		if goesOn && left == 0 {
+			ready = ready[:1]
+		}
+		taken := 0
+		switch {
+		case depth < len(x.path):
+			if c := &x.path[depth]; c.taken < len(ready) {
+				taken, c.of = c.taken, len(ready)
+			} else {
+				tr.failf("the schedule does not fit: choice %d of %d", c.taken, len(ready))
+			}
+		case !known && !x.full:
+			state := tr.state()
+			if x.most >= 0 {
+				state += ready[0].name + strconv.FormatBool(goesOn)
+			}
+			before, ok := x.seen[state]
+			if known = ok && before >= left; !known {
+				x.seen[state] = left
+			}
+		}
+		if depth >= len(x.path) && !known {
+			x.path = append(x.path, choice{0, len(ready)})
+		}
+		if taken > 0 && goesOn {
+			left--
+		}
+		x.step(tr, ready[taken])
+	}
+	for _, p := range tr.processes {
+		if p.order >= 20 && p.at != "" {
+			p.resume <- struct{}{}
+		}
+	}
+	synctest.Wait()
+	tr.watching = false
+	tr.checkEnd()
+	for _, cancel := range cancels {
+		cancel()
+	}
+	return tr
+}
+
+// redundant reports whether nothing is lost if p does not go now: of actors
+// that do the same, the first begins first, since they could change names; and
+// a cancellation that comes after the call is over changes nothing.
+func (tr *trial) redundant(p *process) bool {
+	a := tr.program.actors[p.actor]
+	if p.order >= 20 {
+		return tr.calls[p.actor].over
+	}
+	return p.order > 0 && p.order < 10 && !p.begun && a == tr.program.actors[p.actor-1] && !tr.caller(p.actor-1).begun
+}
+
+// step lets a process go until all have stopped again, and sees whose flight
+// it has joined, started or ended.
+func (x *explorer) step(tr *trial, p *process) {
+	x.trace = append(x.trace, traced{p, p.at})
+	i, at := p.actor, p.at
+	key := tr.program.actors[i].key
+	joins := tr.g.FlightOf(key)
+	tr.running, p.at = p, ""
+	p.resume <- struct{}{}
+	synctest.Wait()
+	switch at {
+	case "Do", "DoChan", "enter":
+		tr.calls[i].flight = i
+		for j, e := range tr.executions {
+			if joins != nil && e.record == joins && !e.over {
+				tr.calls[i].flight = j
+			}
+		}
+		if tr.calls[i].flight == i {
+			e := &tr.executions[i]
+			e.record, e.step = tr.g.FlightOf(key), len(x.trace)
+			e.forgotten = tr.forgetting[key] > 0
+		}
+	case "after end":
+		tr.executions[i].over = true
+	}
+}
+
+func (x *explorer) schedule() string {
+	var s []string
+	for _, c := range x.path {
+		s = append(s, strconv.Itoa(c.taken))
+	}
+	return strings.Join(s, ".")
+}
+
+// story tells what the last run did.
+func (x *explorer) story() string {
+	var b strings.Builder
+	for i, a := range x.program.actors {
+		fmt.Fprintf(&b, "call %d is %s\n", i, a.kind)
+	}
+	for _, s := range x.trace {
+		fmt.Fprintf(&b, "%s: %s\n", s.process.name, s.at)
+	}
+	return b.String()
+}
+
+// explore runs all schedules of the program, or the one that -schedule names.
+func explore(t *testing.T, p programToRun, most int) (runs int) {
+	x := &explorer{program: p, most: most, full: *schedules == "full", seen: make(map[string]int)}
+	if *schedule != "" {
+		for s := range strings.SplitSeq(*schedule, ".") {
+			n, err := strconv.Atoi(s)
+			if err != nil {
+				t.Fatalf("-schedule %s: %v", *schedule, err)
+			}
+			x.path = append(x.path, choice{taken: n})
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		for {
+			tr := x.run()
+			if tr.wrong != nil || *schedule != "" {
+				t.Logf("%v, schedule %s:\n%s", p, x.schedule(), x.story())
+			}
+			for _, wrong := range tr.wrong {
+				t.Error(wrong)
+			}
+			if tr.wrong != nil || *schedule != "" || !x.next() {
+				return
+			}
+		}
+	})
+	return x.runs
+}
+
+// programs returns all programs of n actors on one key, each with all endings
+// of fn that nothing but a crash could follow.
+func programs(n int) (all []programToRun) {
+	var add func(actors []actor, from int)
+	add = func(actors []actor, from int) {
+		if len(actors) == n {
+			all = append(all, withEndings(actors)...)
+			return
+		}
+		for k := from; k < len(actorKinds); k++ {
+			add(append(slices.Clone(actors), actor{kind: actorKinds[k]}), k)
+		}
+	}
+	add(nil, 0)
+	return all
+}
+
+func withEndings(actors []actor) (all []programToRun) {
+	// A panic crashes the program if it cannot reach a caller.
+	crashes := slices.ContainsFunc(actors, func(a actor) bool { return a.kind == schedDoChan || a.cancels() })
+	calls := slices.ContainsFunc(actors, actor.calls)
+	for _, ending := range []string{"returns", "fails", "panics", "exits"} {
+		if ending == "returns" || calls && !(ending == "panics" && crashes) {
+			all = append(all, programToRun{actors, ending})
+		}
+	}
+	return all
+}
+
+// Programs with a second key, where a record may be used again.
+var twoKeys = [][]actor{
+	{{schedDo, 0}, {schedDo, 1}, {schedDo, 0}},
+	{{schedDo, 0}, {schedDo, 1}, {schedDoContext, 0}, {schedDo, 1}},
+	{{schedDo, 0}, {schedBackground, 1}, {schedCanceled, 0}, {schedDo, 1}},
+	{{schedDo, 0}, {schedForget, 0}, {schedDo, 1}, {schedDo, 0}},
+	{{schedFill, 0}, {schedDo, 1}, {schedForget, 0}, {schedDo, 0}},
+}
+
+func TestSchedules(t *testing.T) {
+	most := map[string]int{"gate": 2, "long": 3, "full": 2}[*schedules]
+	if most == 0 {
+		t.Fatalf("-schedules %s: want gate, long or full", *schedules)
+	}
+	test := func(name string, programs []programToRun, most int) {
+		t.Run(name, func(t *testing.T) {
+			var count, runs atomic.Int64
+			began := time.Now()
+			t.Run("all", func(t *testing.T) {
+				for _, p := range programs {
+					t.Run(p.String(), func(t *testing.T) {
+						t.Parallel()
+						runs.Add(int64(explore(t, p, most)))
+						count.Add(1)
+					})
+				}
+			})
+			how := "all"
+			if most >= 0 {
+				how = fmt.Sprintf("those with at most %d preemptions", most)
+			}
+			fmt.Printf("%s: %d programs, %d schedules (%s), %v\n", name, count.Load(), runs.Load(), how, time.Since(began).Round(time.Second/10))
+		})
+	}
+	test("one", programs(1), -1)
+	test("pairs", programs(2), -1)
+	// A fn that returns has the most to come after it.
+	returns, others := []programToRun{}, []programToRun{}
+	for _, p := range programs(3) {
+		if p.ending == "returns" {
+			returns = append(returns, p)
+		} else {
+			others = append(others, p)
+		}
+	}
+	test("triples whose fn returns", returns, most)
+	test("triples whose fn fails, panics or exits", others, most-1)
+	var more []programToRun
+	for _, actors := range twoKeys {
+		more = append(more, withEndings(actors)...)
+	}
+	for _, wrong := range wrongVersions {
+		more = append(more, programToRun{wrong.program, "returns"})
+	}
+	test("more", more, most)
+}
