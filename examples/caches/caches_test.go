@@ -87,6 +87,38 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// A write overtakes a load that has read the old user already. Who reads
+// afterwards gets the new one, at once and when the old load has ended.
+func TestWriteOvertakesLoad(t *testing.T) {
+	for _, c := range caches {
+		for _, later := range []time.Duration{0, time.Second} {
+			t.Run(c.name+" "+later.String(), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					cache, stop := c.open()
+					defer stop()
+					s := &service{db: newDatabase(), cache: cache}
+					write := func(name string) {
+						if err := s.write(t.Context(), User{42, name}); err != nil {
+							t.Error(err)
+						}
+					}
+					wantName := func(what, want string) {
+						if user, err := s.read(t.Context(), 42); user.Name != want || err != nil {
+							t.Errorf("%s: %v, %v, want %s", what, user, err, want)
+						}
+					}
+					write("Ada")
+					go wantName("a read before the write", "Ada")
+					synctest.Wait()
+					write("Grace")
+					time.Sleep(later)
+					wantName("a read after the write", "Grace")
+				})
+			})
+		}
+	}
+}
+
 // The adapter does what a Cache does.
 func TestAdapter(t *testing.T) {
 	each(t, func(t *testing.T, cache intCache) {
@@ -262,121 +294,85 @@ func waitIdle(t *testing.T, g *singleflight.Group[int, int]) {
 
 // What ristretto does without Wait.
 
-// noWait is a Ristretto whose Set, or Delete, or both do not wait.
-type noWait struct {
-	Ristretto[int, int]
-	set, del bool // whether it waits nevertheless
+// A waiting is a Ristretto that waits elsewhere, or nowhere, and leaves the
+// cost of a value to the cost function.
+type waiting struct {
+	*ristretto.Cache[int, int]
+	inSet, inDelete bool
 }
 
-func (c *noWait) Set(key, value int) {
-	if c.set {
-		c.Ristretto.Set(key, value)
-	} else {
-		c.cache.Set(key, value, 1)
+func (c *waiting) Set(key, value int) {
+	if c.Cache.Set(key, value, 0); c.inSet {
+		c.Wait()
 	}
 }
 
-func (c *noWait) Delete(key int) {
-	if c.del {
-		c.Ristretto.Delete(key)
-	} else {
-		c.cache.Del(key)
+func (c *waiting) Delete(key int) {
+	if c.Del(key); c.inDelete {
+		c.Wait()
 	}
 }
 
-// heldRistretto is a Ristretto whose queue can be held: it goes on when its
-// cost function has been asked for, which means that the value was sent to
-// asked and that there was something to receive from next.
-func heldRistretto(t *testing.T) (cache Ristretto[int, int], asked chan int, next chan struct{}) {
-	asked, next = make(chan int), make(chan struct{})
-	c, err := ristretto.NewCache(&ristretto.Config[int, int]{
-		NumCounters: 1000, MaxCost: 1000, BufferItems: 64, IgnoreInternalCost: true,
-		Cost: func(v int) int64 { asked <- v; <-next; return 1 },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return Ristretto[int, int]{c}, asked, next
-}
-
-// heldNoWait leaves the cost of a value to the cost function.
-type heldNoWait struct {
-	Ristretto[int, int]
-	waitInDelete bool
-}
-
-func (c *heldNoWait) Set(key, value int) { c.cache.Set(key, value, 0) }
-func (c *heldNoWait) Delete(key int) {
-	if c.cache.Del(key); c.waitInDelete {
-		c.cache.Wait()
-	}
-}
-
-// TestRistrettoWithoutWait holds ristretto's queue with an old value in it. If
-// Delete does not wait, that value comes into the cache when Invalidate has
-// returned, and a Fill that begins then gets it.
-func TestRistrettoWithoutWait(t *testing.T) {
-	for _, waits := range []bool{false, true} {
-		name := map[bool]string{false: "without", true: "with"}[waits]
-		t.Run(name, func(t *testing.T) {
-			ristretto, asked, next := heldRistretto(t)
-			cache := &heldNoWait{ristretto, waits}
-			var g singleflight.Group[int, int]
-			fill := func(key, loads int) int {
-				v, err, _ := g.Fill(t.Context(), cache, key, func(context.Context) (int, error) { return loads, nil })
+// TestRistrettoNeedsWait goes through ristretto's queue step by step, with an
+// old value in it. Without Wait, that value comes into the cache after
+// Invalidate has returned, and a Fill that begins then gets it. Wait in Set or
+// in Delete prevents that.
+func TestRistrettoNeedsWait(t *testing.T) {
+	for _, tt := range []struct {
+		name            string
+		inSet, inDelete bool
+		wantOld         bool
+	}{
+		{name: "no Wait", wantOld: true},
+		{name: "Wait in Set", inSet: true},
+		{name: "Wait in Delete", inDelete: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				step := make(chan struct{}) // the queue's, from one value to the next
+				c, err := ristretto.NewCache(&ristretto.Config[int, int]{
+					NumCounters: 1000, MaxCost: 1000, BufferItems: 64, IgnoreInternalCost: true,
+					Cost: func(int) int64 { <-step; return 1 },
+				})
 				if err != nil {
-					t.Error(err)
+					t.Fatal(err)
 				}
-				return v
-			}
-			const blocker, user, another = 1, 2, 3
-			fill(blocker, 10)
-			<-asked // the queue is held
-			fill(user, 20)
-			fill(another, 30)
-			invalidated := make(chan struct{})
-			go func() { g.Invalidate(cache, user); close(invalidated) }()
-			if !waits {
-				<-invalidated
-			}
-			next <- struct{}{}
-			<-asked // for the old value
-			next <- struct{}{}
-			<-asked // for that of another, so that the old one is in the cache
-			_, old := cache.Get(user)
-			if !old {
-				t.Fatal("the old value is not in the cache: this test does not hold the queue as it should")
-			}
-			select {
-			case <-invalidated:
-				if waits {
-					t.Error("Invalidate returned with an old value in the cache")
-				} else if v := fill(user, 21); v != 20 {
-					t.Errorf("Fill after Invalidate = %v, want the old 20: Wait in Delete is not needed", v)
+				defer c.Close()
+				cache := &waiting{c, tt.inSet, tt.inDelete}
+				var g singleflight.Group[int, int]
+				fill := func(key, value int) int {
+					v, err, _ := g.Fill(t.Context(), cache, key, func(context.Context) (int, error) { return value, nil })
+					if err != nil {
+						t.Error(err)
+					}
+					return v
 				}
-			case <-time.After(50 * time.Millisecond):
-				if !waits {
-					t.Error("Invalidate waits")
+				const user = 2
+				for key := range 4 { // of which 0 and 1 hold up the queue before user's value, and 3 after it
+					go fill(key, 10)
+					synctest.Wait()
 				}
-			}
-			next <- struct{}{}
-			<-invalidated
-			cache.cache.Wait()
-			if v, ok := cache.Get(user); ok {
-				t.Errorf("when the queue is empty: Get = %v, true, want nothing", v)
-			}
+				invalidated := false
+				go func() { g.Invalidate(cache, user); invalidated = true }()
+				synctest.Wait()
+				old := false
+				for range 4 {
+					if _, found := c.Get(user); found && invalidated {
+						old = fill(user, 20) == 10
+					}
+					step <- struct{}{}
+					synctest.Wait()
+				}
+				close(step)
+				synctest.Wait()
+				if old != tt.wantOld {
+					t.Errorf("a Fill after Invalidate got the old value: %v, want %v", old, tt.wantOld)
+				}
+				if _, found := c.Get(user); found || !invalidated {
+					t.Errorf("at the end, the old value is in the cache: %v, and Invalidate has returned: %v; want false, true", found, invalidated)
+				}
+			})
 		})
-	}
-}
-
-// With Wait in Delete alone, nothing old is found either; Wait in Set saves
-// loads.
-func TestRistrettoWithWaitInDeleteAlone(t *testing.T) {
-	for range pick(3, 1) {
-		c, stop := newRistretto[int, int]()
-		wantNothingOld(t, &noWait{Ristretto: c.(Ristretto[int, int]), del: true}, pick(time.Second, 200*time.Millisecond))
-		stop()
 	}
 }
 

@@ -8,17 +8,17 @@ import (
 // A Ristretto is a cache of dgraph-io/ristretto, whose Set and Del go through a
 // queue.
 //
-// Wait in Delete is what makes Invalidate keep its promise. Without it, an old
-// value that is still in the queue comes into the cache after Delete has
-// returned, and stays until the queue has come to the deletion. Wait in Set
-// saves loads: without it, a Get that comes soon after finds nothing. Either
-// waits for what is in the queue, which is microseconds.
+// Invalidate keeps its promise because Set waits until the queue has come to
+// its value. Without Wait, an old value that is still in the queue can come into
+// the cache after Delete has returned, and stays until the queue has come to
+// the deletion; and a Get soon after Set finds nothing, so that the next Fill
+// loads again. Delete need not wait: it removes what is there at once.
 //
-// Set may drop a value, when the queue is full or because others are asked for
-// more often. Then the next Fill loads it again.
+// Set may drop its value, when the queue is full or because other entries are
+// asked for more often. Then the next Fill loads again.
 //
-// OnEvict, OnReject and Cost run on the goroutine that Wait waits for, and
-// OnExit there and in Set and Delete: they must not call Forget or Invalidate.
+// OnEvict, OnReject, Cost and OnExit run on the goroutine that Set waits for:
+// they must not call Forget or Invalidate.
 type Ristretto[K ristrettoKey, V any] struct{ cache *ristretto.Cache[K, V] }
 
 type ristrettoKey interface {
@@ -31,10 +31,7 @@ func (c Ristretto[K, V]) Set(key K, value V) {
 	c.cache.Set(key, value, 1)
 	c.cache.Wait()
 }
-func (c Ristretto[K, V]) Delete(key K) {
-	c.cache.Del(key)
-	c.cache.Wait()
-}
+func (c Ristretto[K, V]) Delete(key K) { c.cache.Del(key) }
 
 func newRistretto[K ristrettoKey, V any]() (cache singleflight.Cache[K, V], stop func()) {
 	c, err := ristretto.NewCache(&ristretto.Config[K, V]{
