@@ -227,7 +227,7 @@ func TestOldByHand(t *testing.T) {
 	t.Run("bubble", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, cache intCache) {
 			var g singleflight.Group[int, int]
-			r := cachetest.Run(1, 60*time.Second, byHand(&g, cachetest.Slow(cache)))
+			r := cachetest.Run(1, pick(60*time.Second, 10*time.Second), byHand(&g, cachetest.Slow(cache)))
 			if t.Logf("%+v", r); r.Old == 0 {
 				t.Error("want something old, or TestNothingOld proves nothing")
 			}
@@ -384,7 +384,7 @@ func TestOttersOwnLoaderKeepsNothingOld(t *testing.T) {
 		c, stop := newOtter[int, int]()
 		defer stop()
 		own := c.(Otter[int, int]).cache
-		r := cachetest.Run(1, 60*time.Second, cachetest.Store{
+		r := cachetest.Run(1, pick(60*time.Second, 10*time.Second), cachetest.Store{
 			Cache: c,
 			Read: func(ctx context.Context, key int, load func(context.Context) (int, error)) (int, error) {
 				return own.Get(ctx, key, otter.LoaderFunc[int, int](func(ctx context.Context, _ int) (int, error) { return load(ctx) }))
@@ -454,7 +454,7 @@ func TestTTLCachesOwnLoaderKeepsOldValues(t *testing.T) {
 		defer stop()
 		own := c.(TTLCache[int, int]).cache
 		var group xsync.Group
-		r := cachetest.Run(1, 60*time.Second, cachetest.Store{
+		r := cachetest.Run(1, pick(60*time.Second, 10*time.Second), cachetest.Store{
 			Cache: c,
 			Read: func(ctx context.Context, key int, load func(context.Context) (int, error)) (int, error) {
 				loader := ttlcache.LoaderFunc[int, int](func(c *ttlcache.Cache[int, int], key int) *ttlcache.Item[int, int] {
