@@ -162,7 +162,7 @@ func (c *redisCache) talk(ctx context.Context, write bool, op func(context.Conte
 	defer cancel()
 	err := op(bound)
 	if ctx.Err() != nil {
-		return err // nobody waits for it any more, which is not Redis's fault
+		return err // the service ends, which is not Redis's fault
 	}
 	out := outage%2 == 1
 	// Who began before the last change has nothing new to say.
