@@ -652,6 +652,16 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// TestPanicWithDeadlineExceeded is not taken for a client whose time is over.
+func TestPanicWithDeadlineExceeded(t *testing.T) {
+	f := start(t, func(f *service) {
+		f.server.read = func(context.Context, string) (reading, error) { panic(context.DeadlineExceeded) }
+	})
+	for _, path := range []string{"/city/Tokyo", "/city/Tokyo?wait=1m", "/cities?name=Tokyo"} {
+		f.get(path).wantError(t, http.StatusInternalServerError, "internal error")
+	}
+}
+
 func TestVars(t *testing.T) {
 	var g gate
 	f := start(t, hold(&g))
