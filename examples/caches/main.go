@@ -62,7 +62,7 @@ func main() {
 	defer cancel()
 	if err := run(ctx, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "caches:", err)
-		os.Exit(1) // cancel has nothing left to do
+		os.Exit(1)
 	}
 }
 
@@ -73,24 +73,31 @@ func run(ctx context.Context, out io.Writer) error {
 	for _, c := range caches {
 		cache, stop := c.open()
 		s := &service{db: newDatabase(), cache: cache}
-		reads := 0
-		var last User
-		for _, name := range []string{"Ada", "Grace"} {
-			if err := s.write(ctx, User{42, name}); err != nil {
-				return err
-			}
-			for range 2 {
-				var err error
-				if last, err = readAtOnce(ctx, s, 42, 1000); err != nil {
-					return err
-				}
-				reads += 1000
-			}
+		reads, last, err := s.tryOut(ctx)
+		stop()
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
 		}
 		fmt.Fprintf(out, "%-22s%8d%8d%10s\n", c.name, reads, s.db.loads, last.Name)
-		stop()
 	}
 	return nil
+}
+
+// tryOut returns how often it has read, and what it read last.
+func (s *service) tryOut(ctx context.Context) (reads int, last User, err error) {
+	const id, callers = 42, 1000
+	for _, name := range []string{"Ada", "Grace"} {
+		if err := s.write(ctx, User{id, name}); err != nil {
+			return reads, last, err
+		}
+		for range 2 {
+			if last, err = readAtOnce(ctx, s, id, callers); err != nil {
+				return reads, last, err
+			}
+			reads += callers
+		}
+	}
+	return reads, last, nil
 }
 
 // readAtOnce has n callers read the user id, and returns what they got.

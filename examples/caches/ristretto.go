@@ -18,7 +18,9 @@ import (
 // asked for more often. Then the next Fill loads again.
 //
 // OnEvict, OnReject, Cost and OnExit run on the goroutine that Set waits for:
-// they must not call Forget or Invalidate.
+// they must not call Forget or Invalidate. Close the cache when the last load
+// has ended, which may be after its last caller has left: a Set beside Close can
+// panic or wait forever.
 type Ristretto[K ristrettoKey, V any] struct{ cache *ristretto.Cache[K, V] }
 
 type ristrettoKey interface {
