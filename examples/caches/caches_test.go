@@ -292,6 +292,39 @@ func waitIdle(t *testing.T, g *singleflight.Group[int, int]) {
 	}
 }
 
+// The callbacks that may forget do so here, for each entry that has been
+// evicted from a cache of two entries for three keys.
+func TestCallbackForgets(t *testing.T) {
+	for name, open := range map[string]func(forget func(key int)) intCache{
+		"otter OnDeletion": func(forget func(key int)) intCache {
+			return Otter[int, int]{otter.Must(&otter.Options[int, int]{
+				MaximumSize: 2,
+				OnDeletion:  func(e otter.DeletionEvent[int, int]) { forget(e.Key) },
+			})}
+		},
+		"ttlcache OnEviction": func(forget func(key int)) intCache {
+			c := ttlcache.New(ttlcache.WithCapacity[int, int](2))
+			c.OnEviction(func(_ context.Context, _ ttlcache.EvictionReason, item *ttlcache.Item[int, int]) { forget(item.Key()) })
+			return TTLCache[int, int]{c}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var g singleflight.Group[int, int]
+				var forgets atomic.Int64
+				cache := open(func(key int) {
+					g.Forget(key)
+					forgets.Add(1)
+				})
+				r := cachetest.Run(1, 10*time.Second, cachetest.Fill(&g, cachetest.Slow(cache)))
+				if t.Logf("%d forgets by the callback, %+v", forgets.Load(), r); r.Old > 0 || r.Writes == 0 || forgets.Load() < 100 {
+					t.Errorf("%d forgets by the callback, %+v, want nothing old", forgets.Load(), r)
+				}
+			})
+		})
+	}
+}
+
 // What ristretto does without Wait.
 
 // A waiting is a Ristretto that waits elsewhere, or nowhere, and leaves the
