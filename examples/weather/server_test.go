@@ -313,6 +313,19 @@ func TestWait(t *testing.T) {
 	q.pass()
 }
 
+// TestWaitIsOverAtOnce: Fill starts nothing for a context that is done.
+func TestWaitIsOverAtOnce(t *testing.T) {
+	f := start(t)
+	f.get("/city/Tokyo?wait=1ns").wantError(t, http.StatusGatewayTimeout, "no reading within 1ns; ask again")
+	if n := f.flights.Stats().Executions; n != 0 {
+		t.Errorf("%d loads, want 0", n)
+	}
+	f.get("/city/Tokyo").want(t, http.StatusOK)
+	if a := f.get("/city/Tokyo?wait=1ns").answer(t); a.Source != "cache" {
+		t.Errorf("a hit with no time left: %+v, want it from the cache", a)
+	}
+}
+
 func TestCities(t *testing.T) {
 	var g gate
 	f := start(t, hold(&g))
