@@ -42,7 +42,7 @@ func startOn(t *testing.T, db string, setup ...func(*service)) *service {
 	}
 	f := &service{log: new(journal)}
 	log := slog.New(slog.NewJSONHandler(f.log, nil))
-	f.server = newServer(st, newMemory(time.Hour), log)
+	f.server = newServer(st, newMemory(time.Hour), nil, log)
 	f.limit = 2 * patience // it is not the database that is slow here
 	f.srv = httpServer(f.server, log)
 	for _, set := range setup {

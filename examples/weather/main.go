@@ -18,6 +18,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"example.com/singleflight"
 )
 
 type options struct {
@@ -89,13 +91,14 @@ func run(ctx context.Context, opt options, log *slog.Logger, out io.Writer) (err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
 
-	var c cache = newMemory(opt.ttl)
+	var memory singleflight.Cache[key, answer] = newMemory(opt.ttl)
+	var shared sharedCache
 	if opt.redis != "" {
-		remote := newRedisCache(opt.redis, opt.ttl, log)
-		defer remote.client.Close()
-		c = remote
+		c := newRedisCache(opt.redis, opt.ttl, log)
+		defer c.client.Close()
+		memory, shared = nothing{}, c
 	}
-	s := newServer(st, c, log)
+	s := newServer(st, memory, shared, log)
 
 	ln, err := net.Listen("tcp", opt.addr)
 	if err != nil {

@@ -141,15 +141,37 @@ func TestShutdown(t *testing.T) {
 }
 
 // TestShutdownEndsLoads sends the signal while a load goes on that nobody
-// waits for.
+// waits for: the client's time was over, or it has hung up.
 func TestShutdownEndsLoads(t *testing.T) {
-	t.Parallel()
-	p := launch(t, "-slow", "4.9s")
-	p.get("/city/Oslo?wait=1ms").want(t, http.StatusGatewayTimeout)
-	p.cmd.Process.Signal(syscall.SIGTERM)
-	p.end(t, 0)
-	if !strings.Contains(p.stderr.String(), "msg=stopped running=0") {
-		t.Errorf("logged:\n%s", &p.stderr)
+	for name, leave := range map[string]func(p *process){
+		"waited": func(p *process) { p.get("/city/Oslo?wait=100ms").want(t, http.StatusGatewayTimeout) },
+		"hung up": func(p *process) {
+			ctx, hangUp := context.WithCancel(t.Context())
+			gone := make(chan response)
+			go func() { gone <- send(ctx, http.DefaultClient, "GET", p.url+"/city/Oslo", "") }()
+			eventually(t, "it has arrived", func() bool { return p.flights(t)["running"] == 1 })
+			hangUp()
+			<-gone
+			eventually(t, "it has left", func() bool { return p.flights(t)["left"] == 1 })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := launch(t, "-slow", "4.9s")
+			leave(p)
+			if v := p.flights(t); v["running"] != 1 {
+				t.Errorf("the load has ended with its client: %v", v)
+			}
+			begun := time.Now()
+			p.cmd.Process.Signal(syscall.SIGTERM)
+			p.end(t, 0)
+			if !strings.Contains(p.stderr.String(), "msg=stopped running=0") {
+				t.Errorf("logged:\n%s", &p.stderr)
+			}
+			if took := time.Since(begun); took > 4*time.Second {
+				t.Errorf("stopped in %v: the load was waited for", took)
+			}
+		})
 	}
 }
 
@@ -170,7 +192,7 @@ func TestShutdownIsBounded(t *testing.T) {
 func TestStop(t *testing.T) {
 	var g gate
 	f := start(t, hold(&g))
-	f.get("/city/Oslo?wait=1ms").want(t, http.StatusGatewayTimeout)
+	f.get("/city/Oslo?wait=100ms").want(t, http.StatusGatewayTimeout)
 	q := g.next(t)
 	late, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -180,7 +202,7 @@ func TestStop(t *testing.T) {
 	select {
 	case <-q.ctx.Done():
 	case <-time.After(patience):
-		t.Error("the load was not cancelled")
+		t.Error("the load was not canceled")
 	}
 	q.verdict <- q.ctx.Err
 	if err := f.stop(t.Context()); err != nil || f.flights.Stats().Running != 0 {

@@ -17,7 +17,50 @@ const (
 	genTTL     = time.Minute            // more than a load takes, and all that a misspelt name costs
 )
 
-// A redisCache is a cache that many processes share.
+// A sharedCache keeps readings for a while in a place that several processes
+// share, and drops those that were written over. Invalidate forgets the loads
+// of one process only, so each key has a generation there, which Drop moves. A
+// load notes it before it reads the database, and what was read is kept only if
+// it has not moved meanwhile.
+type sharedCache interface {
+	// Get returns the reading kept under k. If there is none, it notes the
+	// generation of k, and returns the function that keeps a reading which
+	// was loaded since. That one reports false if the load must be done over:
+	// a write has overtaken it, and somebody who came after the write was
+	// answered may wait for it.
+	Get(ctx context.Context, k key) (r reading, keep func(context.Context, reading) bool, ok bool)
+
+	// Drop moves the generation of k and drops what is kept, in one step.
+	// Call it after the write and before its answer. If it fails, an old
+	// reading may be kept until its time is over.
+	Drop(ctx context.Context, k key) error
+}
+
+const maxTries = 3 // of a load that a write overtakes
+
+// readShared returns the reading that c keeps under k, or else what query
+// returns. It belongs inside a flight: the ten thousand who miss would be ten
+// thousand questions to c, and within the flight they are one.
+func readShared(ctx context.Context, c sharedCache, k key, query func(context.Context, key) (reading, error)) (answer, error) {
+	for try := 1; ; try++ {
+		r, keep, ok := c.Get(ctx, k)
+		if ok {
+			return answer{reading: r, Source: "cache"}, nil
+		}
+		r, err := query(ctx, k)
+		if err != nil {
+			return answer{}, err
+		}
+		// If a PUT has moved the generation, r is not kept; and if that PUT was
+		// in another process, which cannot forget this flight, whoever has
+		// joined since must not get the old row.
+		if keep(ctx, r) || try == maxTries {
+			return answer{reading: r, Source: "load"}, nil
+		}
+	}
+}
+
+// A redisCache is the sharedCache.
 //
 // A generation is a random string in Redis. The first reader to miss begins
 // it, Drop deletes it together with the entry, and a reading is kept only if
@@ -119,7 +162,7 @@ func (c *redisCache) talk(ctx context.Context, write bool, op func(context.Conte
 	defer cancel()
 	err := op(bound)
 	if ctx.Err() != nil {
-		return err // nobody waits for it any more, which is not Redis's fault
+		return err // the service ends, which is not Redis's fault
 	}
 	out := outage%2 == 1
 	// Who began before the last change has nothing new to say.

@@ -115,7 +115,7 @@ func (r *redisServer) cache(t *testing.T, ttl time.Duration) func(*service) {
 		c := newRedisCache(r.addr, ttl, slog.New(slog.NewJSONHandler(f.log, nil)))
 		t.Cleanup(func() { c.client.Close() })
 		c.limit = patience // it is not Redis that is slow here
-		f.cache, f.near = c, false
+		f.memory, f.redis = nothing{}, c
 	}
 }
 
@@ -292,7 +292,7 @@ func TestRedisHangs(t *testing.T) {
 	r := startRedis(t)
 	f := start(t, r.cache(t, time.Hour))
 	f.get("/city/Tokyo").want(t, http.StatusOK)
-	f.cache.(*redisCache).limit = redisLimit
+	f.redis.(*redisCache).limit = redisLimit
 	r.signal(t, syscall.SIGSTOP)
 	stopped := time.Now()
 	for _, city := range []string{"Tokyo", "Paris", "London"} {

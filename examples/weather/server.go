@@ -22,7 +22,6 @@ const (
 	maxLoads   = 10       // queries at once
 	maxNames   = 100      // in one request
 	maxBody    = 64 << 10 // bytes
-	maxTries   = 3        // of a load that a write overtakes
 	queryLimit = 5 * time.Second
 )
 
@@ -44,31 +43,31 @@ type server struct {
 	read  func(ctx context.Context, city string) (reading, error) // st's
 	write func(context.Context, reading) error
 
-	cache   cache
-	near    bool // the cache is in this process: a look costs less than a flight
+	memory  singleflight.Cache[key, answer] // of this process: with Redis, nothing
+	redis   sharedCache                     // or nil
 	flights singleflight.Group[key, answer]
 	loads   *semaphore.Weighted
-	limit   time.Duration // on a query and on a write
+	limit   time.Duration // on the wait for a query's turn, on a query and on a write
 
 	log   *slog.Logger
 	vars  expvar.Map
 	asked expvar.Int // readings that clients asked for
 
-	closing context.Context // done when loads that nobody waits for shall end
+	closing context.Context // done when the loads that are left must end
 	close   context.CancelFunc
 }
 
-func newServer(st *store, c cache, log *slog.Logger) *server {
+func newServer(st *store, memory singleflight.Cache[key, answer], redis sharedCache, log *slog.Logger) *server {
 	s := &server{
-		st:    st,
-		read:  st.read,
-		write: st.write,
-		cache: c,
-		loads: semaphore.NewWeighted(maxLoads),
-		limit: queryLimit,
-		log:   log,
+		st:     st,
+		read:   st.read,
+		write:  st.write,
+		memory: memory,
+		redis:  redis,
+		loads:  semaphore.NewWeighted(maxLoads),
+		limit:  queryLimit,
+		log:    log,
 	}
-	_, s.near = c.(*memory)
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.vars.Set("singleflight", expvar.Func(s.flightVars))
 	s.vars.Set("queries", expvar.Func(s.queryVars))
@@ -84,52 +83,20 @@ func (s *server) routes() http.Handler {
 	return mux
 }
 
-// get answers one request for one city, for as long as ctx lasts. Whoever
-// leaves leaves alone: the load goes on while anybody waits for it.
+// get answers one request for one city, for as long as ctx lasts. The load is
+// for the cache: it goes on when everyone who waited for it has left.
 func (s *server) get(ctx context.Context, k key) (answer, error) {
 	s.asked.Add(1)
-	if a, ok := s.look(ctx, k); ok {
-		return a, nil
-	}
-	a, err, shared := s.flights.DoContext(ctx, k, func(ctx context.Context) (answer, error) { return s.load(ctx, k) })
+	a, err, shared := s.flights.Fill(ctx, s.memory, k, func(ctx context.Context) (answer, error) { return s.load(ctx, k) })
 	a.Shared = shared
 	return a, err
 }
 
-// getWithin is get for a client who waits no longer than wait. The load goes
-// on, whoever leaves, and fills the cache.
-func (s *server) getWithin(ctx context.Context, k key, wait time.Duration) (answer, error) {
-	s.asked.Add(1)
-	if a, ok := s.look(ctx, k); ok {
-		return a, nil
-	}
-	flight := s.flights.DoChan(k, func() (answer, error) { return s.load(context.Background(), k) })
-	select {
-	case res := <-flight:
-		a := res.Val
-		a.Shared = res.Shared
-		return a, res.Err
-	case <-time.After(wait):
-		return answer{}, fmt.Errorf("%w within %v; it is being loaded, ask again", errWait, wait)
-	case <-ctx.Done():
-		return answer{}, ctx.Err()
-	}
-}
-
-// look is the first look into the cache. A cache across the network is asked
-// by load alone: the ten thousand who miss would be ten thousand questions
-// to it, and within the flight they are one.
-func (s *server) look(ctx context.Context, k key) (a answer, ok bool) {
-	if !s.near {
-		return a, false
-	}
-	r, _, ok := s.cache.Get(ctx, k)
-	return answer{reading: r, Source: "cache"}, ok
-}
-
-// load is what a flight runs, at most once at a time for a city.
+// load is what a flight runs, at most once at a time for a city. Its ctx has no
+// end, so everything in it has a limit.
 func (s *server) load(ctx context.Context, k key) (a answer, err error) {
-	// A panic that reaches a DoChan channel, or nobody, ends the process.
+	// A panic ends the process if everyone who waited has left. There is none
+	// in the rest of the flight, which is memory's Get and Set.
 	defer func() {
 		if p := recover(); p != nil {
 			stack := debug.Stack()
@@ -141,31 +108,24 @@ func (s *server) load(ctx context.Context, k key) (a answer, err error) {
 	defer cancel()
 	defer context.AfterFunc(s.closing, cancel)()
 
-	for try := 1; ; try++ {
-		// Look again: a flight may have filled the cache and ended since the
-		// first look. And note the key's generation before the database is read.
-		r, keep, ok := s.cache.Get(ctx, k)
-		if ok {
-			return answer{reading: r, Source: "cache"}, nil
-		}
-		if r, err = s.query(ctx, k); err != nil {
-			return a, err
-		}
-		// Keep it before the flight ends, so that whoever comes then finds it.
-		// If a PUT has moved the generation it is not kept, and if that PUT
-		// was in another process, which cannot forget this flight, whoever has
-		// joined since must not get the old row.
-		if keep(ctx, r) || try == maxTries {
-			return answer{reading: r, Source: "load"}, nil
-		}
+	if s.redis != nil {
+		return readShared(ctx, s.redis, k, s.query)
 	}
+	r, err := s.query(ctx, k)
+	return answer{reading: r, Source: "load"}, err
 }
 
 // query asks the database, as one of maxLoads. What went wrong is logged
 // here, once, and no client sees it.
 func (s *server) query(ctx context.Context, k key) (reading, error) {
-	if err := s.loads.Acquire(ctx, 1); err != nil {
-		return reading{}, err
+	turn, cancel := context.WithTimeout(ctx, s.limit)
+	defer cancel()
+	if err := s.loads.Acquire(turn, 1); err != nil {
+		if ctx.Err() != nil {
+			return reading{}, ctx.Err() // the service ends
+		}
+		s.log.Warn("query had no turn", "city", k.city)
+		return reading{}, errBusy
 	}
 	defer s.loads.Release(1)
 	bound, cancel := context.WithTimeout(ctx, s.limit)
@@ -177,7 +137,7 @@ func (s *server) query(ctx context.Context, k key) (reading, error) {
 	case errors.Is(err, errNoCity):
 		return r, fmt.Errorf("%w: %q", errNoCity, k.city)
 	case ctx.Err() != nil:
-		return r, ctx.Err() // everyone has left
+		return r, ctx.Err() // the service ends
 	}
 	s.log.Error("query failed", "city", k.city, "err", err)
 	return r, errDatabase
@@ -190,13 +150,21 @@ func (s *server) getCity(w http.ResponseWriter, r *http.Request) {
 		fail(w, fmt.Errorf("%w: malformed query", errBad))
 		return
 	}
-	var a answer
-	if !query.Has("wait") {
-		a, err = s.get(r.Context(), k)
-	} else if wait, bad := time.ParseDuration(query.Get("wait")); bad == nil && wait > 0 {
-		a, err = s.getWithin(r.Context(), k, wait)
-	} else {
-		err = fmt.Errorf("%w: wait %q is not a time like 50ms", errBad, query.Get("wait"))
+	ctx := r.Context()
+	if query.Has("wait") {
+		wait, err := time.ParseDuration(query.Get("wait"))
+		if err != nil || wait <= 0 {
+			fail(w, fmt.Errorf("%w: wait %q is not a time like 50ms", errBad, query.Get("wait")))
+			return
+		}
+		late := fmt.Errorf("%w within %v; ask again", errWait, wait)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, wait, late)
+		defer cancel()
+	}
+	a, err := s.get(ctx, k)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
 	if err != nil {
 		fail(w, err)
@@ -212,8 +180,8 @@ func (s *server) getCities(w http.ResponseWriter, r *http.Request) {
 		fail(w, fmt.Errorf("%w: want 1 to %d times name=…", errBad, maxNames))
 		return
 	}
-	// The first error cancels ctx, so that all leave their flights: the loads
-	// that nobody else waits for are cancelled.
+	// The first error cancels ctx, so that all leave their flights. Their loads
+	// go on and fill the cache.
 	g, ctx := errgroup.WithContext(r.Context())
 	answers := make([]answer, len(names))
 	for i, name := range names {
@@ -264,15 +232,18 @@ func (s *server) put(ctx context.Context, k key, r reading) error {
 	if errors.Is(err, errNoCity) {
 		return fmt.Errorf("%w: %q", errNoCity, k.city)
 	}
-	// Write, Drop, Forget, answer. No two can change places:
+	// Write, drop, invalidate, answer. No two can change places:
 	//
-	// Drop before the write, and a load in between keeps the old row.
-	// Forget before Drop, and a flight in between gets the old entry from the
-	// cache, to be joined by those who come after the answer.
+	// Drop or invalidate before the write, and a load in between keeps the old
+	// row. Invalidate before Drop, and a flight in between gets the old entry
+	// from Redis, to be joined by those who come after the answer.
 	//
 	// An error does not say that nothing was written: go on.
-	dropped := s.cache.Drop(ctx, k)
-	s.flights.Forget(k)
+	var dropped error
+	if s.redis != nil {
+		dropped = s.redis.Drop(ctx, k)
+	}
+	s.flights.Invalidate(s.memory, k)
 	if err != nil {
 		s.log.Error("write failed", "city", k.city, "err", err)
 		return errDatabase
@@ -327,6 +298,7 @@ var (
 	errBad      = errors.New("bad request")
 	errBig      = errors.New("too large")
 	errDatabase = errors.New("the database failed")
+	errBusy     = errors.New("too many cities are asked for at once; ask again")
 	errWait     = errors.New("no reading")
 	errCache    = errors.New("written, but the cache did not confirm: readers may see the old reading for a while; put it again")
 )
@@ -344,7 +316,7 @@ func fail(w http.ResponseWriter, err error) {
 		status = http.StatusNotFound
 	case errors.Is(err, errDatabase):
 		status = http.StatusBadGateway
-	case errors.Is(err, errCache):
+	case errors.Is(err, errBusy), errors.Is(err, errCache):
 		status = http.StatusServiceUnavailable
 	case errors.Is(err, errWait):
 		status = http.StatusGatewayTimeout
@@ -363,8 +335,8 @@ func reply(w http.ResponseWriter, status int, v any) {
 // stop ends the loads that are left when no request is, and waits for them.
 func (s *server) stop(ctx context.Context) error {
 	s.close()
-	// Not a WaitGroup: DoChan's fn begins on its own time, perhaps after the
-	// request that started it.
+	// Not a WaitGroup: a load begins on its own goroutine, perhaps after the
+	// request that started it has ended.
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for s.flights.Stats().Running > 0 {

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"example.com/singleflight"
 )
 
 func TestReadThrough(t *testing.T) {
@@ -106,16 +108,15 @@ func stampede(t *testing.T, f *service, g *gate, requests, atOnce int, client fu
 func TestSecondLook(t *testing.T) {
 	missed, goOn := make(chan bool), make(chan bool)
 	var first atomic.Bool
-	f := start(t, func(f *service) {
-		f.cache = &hooked{cache: f.cache, afterGet: func(_ key, hit bool) {
-			if first.CompareAndSwap(false, true) {
-				missed <- hit
-				<-goOn
-			}
-		}}
-	})
+	h := &hooks{afterGet: func(hit bool) {
+		if first.CompareAndSwap(false, true) {
+			missed <- hit
+			<-goOn
+		}
+	}}
+	f := start(t, h.into)
 	late := f.goGet("/city/Tokyo")
-	if <-missed {
+	if hit := <-missed; hit {
 		t.Fatal("the cache is not empty")
 	}
 	if a := f.get("/city/Tokyo").answer(t); a.Source != "load" {
@@ -128,42 +129,69 @@ func TestSecondLook(t *testing.T) {
 	f.wantQueries(t, 1)
 }
 
-// hooked is a cache whose steps the test can see, and hold up.
-type hooked struct {
-	cache
-	afterGet   func(k key, hit bool)
-	beforeDrop func(k key)
+// hooks let a test see the steps of a service's cache, and hold them up.
+type hooks struct {
+	afterGet   func(hit bool)
+	beforeDrop func()
+	miss       atomic.Bool // makes the next Get of the memory find nothing
 }
 
-func (h *hooked) Get(ctx context.Context, k key) (reading, func(context.Context, reading) bool, bool) {
-	r, keep, ok := h.cache.Get(ctx, k)
-	if h.afterGet != nil {
-		h.afterGet(k, ok)
+func (h *hooks) into(f *service) {
+	if f.redis != nil {
+		f.redis = hookedShared{f.redis, h}
+	} else {
+		f.memory = hookedMemory{f.memory, h}
 	}
+}
+
+type hookedMemory struct {
+	singleflight.Cache[key, answer]
+	*hooks
+}
+
+func (h hookedMemory) Get(k key) (answer, bool) {
+	if h.miss.CompareAndSwap(true, false) {
+		return answer{}, false
+	}
+	a, ok := h.Cache.Get(k)
+	h.afterGet(ok)
+	return a, ok
+}
+
+func (h hookedMemory) Delete(k key) {
+	h.beforeDrop()
+	h.Cache.Delete(k)
+}
+
+type hookedShared struct {
+	sharedCache
+	*hooks
+}
+
+func (h hookedShared) Get(ctx context.Context, k key) (reading, func(context.Context, reading) bool, bool) {
+	r, keep, ok := h.sharedCache.Get(ctx, k)
+	h.afterGet(ok)
 	return r, keep, ok
 }
 
-func (h *hooked) Drop(ctx context.Context, k key) error {
-	if h.beforeDrop != nil {
-		h.beforeDrop(k)
-	}
-	return h.cache.Drop(ctx, k)
+func (h hookedShared) Drop(ctx context.Context, k key) error {
+	h.beforeDrop()
+	return h.sharedCache.Drop(ctx, k)
 }
 
 func TestEntryExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, k := t.Context(), key{"Tokyo"}
+		k := key{"Tokyo"}
 		m := newMemory(time.Minute)
-		_, keep, _ := m.Get(ctx, k)
-		keep(ctx, reading{City: "Tokyo"})
+		m.Set(k, answer{reading: reading{City: "Tokyo"}})
 		for range 59 { // asking for it does not keep it any longer
 			time.Sleep(time.Second)
-			if _, _, ok := m.Get(ctx, k); !ok {
+			if _, ok := m.Get(k); !ok {
 				t.Fatal("gone before its time")
 			}
 		}
 		time.Sleep(time.Second + 1)
-		if _, _, ok := m.Get(ctx, k); ok {
+		if _, ok := m.Get(k); ok {
 			t.Error("kept for longer than its time")
 		}
 	})
@@ -203,6 +231,8 @@ func TestClientLeaves(t *testing.T) {
 	f.wantQueries(t, 1)
 }
 
+// TestAllClientsLeave: the load goes on when all have left. Who comes later
+// joins it, or finds what it has loaded.
 func TestAllClientsLeave(t *testing.T) {
 	var g gate
 	f := start(t, hold(&g))
@@ -214,23 +244,23 @@ func TestAllClientsLeave(t *testing.T) {
 	q := g.next(t)
 	f.waitJoined(t, 2)
 	leave()
-	select {
-	case <-q.ctx.Done():
-	case <-time.After(patience):
-		t.Fatal("the query was not cancelled")
+	eventually(t, "all have left", func() bool { return f.flights.Stats().Left == 3 })
+	if st := f.flights.Stats(); st.InFlight != 1 || st.Running != 1 {
+		t.Errorf("with nobody waiting: %+v, want the load to go on", st)
 	}
-	if st := f.flights.Stats(); st.Left != 3 || st.InFlight != 0 || st.Running != 1 {
-		t.Errorf("with the old query unwinding: %+v", st)
+	if err := q.ctx.Err(); err != nil {
+		t.Errorf("the query's context: %v", err)
 	}
-
-	// Nobody joins what was cancelled.
-	fresh := f.goGet("/city/Tokyo")
-	g.next(t).pass()
-	if a := (<-fresh).answer(t); a.Source != "load" {
-		t.Errorf("who came later got %+v", a)
+	late := f.goGet("/city/Tokyo")
+	f.waitJoined(t, 3)
+	q.pass()
+	if a := (<-late).answer(t); a.Source != "load" || a.Shared {
+		t.Errorf("who came later got %+v, want it loaded and not shared", a)
 	}
-	q.verdict <- q.ctx.Err
-	eventually(t, "nothing running", func() bool { return f.flights.Stats().Running == 0 })
+	if a := f.get("/city/Tokyo").answer(t); a.Source != "cache" {
+		t.Errorf("afterwards: %+v", a)
+	}
+	f.wantQueries(t, 1)
 	if s := f.log.String(); s != "" {
 		t.Errorf("logged: %s", s)
 	}
@@ -239,7 +269,7 @@ func TestAllClientsLeave(t *testing.T) {
 func TestWait(t *testing.T) {
 	var g gate
 	f := start(t, hold(&g))
-	f.get("/city/Tokyo?wait=1ms").wantError(t, http.StatusGatewayTimeout, "no reading within 1ms")
+	f.get("/city/Tokyo?wait=100ms").wantError(t, http.StatusGatewayTimeout, "no reading within 100ms")
 	q := g.next(t)
 	if err := q.ctx.Err(); err != nil {
 		t.Errorf("nobody waits, and the query's context: %v", err)
@@ -252,13 +282,13 @@ func TestWait(t *testing.T) {
 			t.Errorf("who joined got %+v", a)
 		}
 	}
-	if a := f.get("/city/Tokyo?wait=1ms").answer(t); a.Source != "cache" {
+	if a := f.get("/city/Tokyo?wait=100ms").answer(t); a.Source != "cache" {
 		t.Errorf("afterwards: %+v", a)
 	}
 	f.wantQueries(t, 1)
 
 	// Nobody at all waits for this one, and the cache is filled.
-	f.get("/city/Paris?wait=1ms").want(t, http.StatusGatewayTimeout)
+	f.get("/city/Paris?wait=100ms").want(t, http.StatusGatewayTimeout)
 	g.next(t).pass()
 	eventually(t, "nothing running", func() bool { return f.flights.Stats().Running == 0 })
 	if a := f.get("/city/Paris").answer(t); a.Source != "cache" {
@@ -281,6 +311,19 @@ func TestWait(t *testing.T) {
 		t.Errorf("the query's context: %v", err)
 	}
 	q.pass()
+}
+
+// TestWaitIsOverAtOnce: Fill starts nothing for a context that is done.
+func TestWaitIsOverAtOnce(t *testing.T) {
+	f := start(t)
+	f.get("/city/Tokyo?wait=1ns").wantError(t, http.StatusGatewayTimeout, "no reading within 1ns; ask again")
+	if n := f.flights.Stats().Executions; n != 0 {
+		t.Errorf("%d loads, want 0", n)
+	}
+	f.get("/city/Tokyo").want(t, http.StatusOK)
+	if a := f.get("/city/Tokyo?wait=1ns").answer(t); a.Source != "cache" {
+		t.Errorf("a hit with no time left: %+v, want it from the cache", a)
+	}
 }
 
 func TestCities(t *testing.T) {
@@ -341,7 +384,9 @@ func TestTenLoads(t *testing.T) {
 	}
 }
 
-func TestFirstErrorCancelsTheRest(t *testing.T) {
+// TestFirstErrorIsTheAnswer: it does not wait for the rest, which go on and
+// fill the cache.
+func TestFirstErrorIsTheAnswer(t *testing.T) {
 	var g gate
 	f := start(t, hold(&g))
 	ch := f.goGet("/cities?name=Tokyo&name=Paris&name=Atlantis&name=London")
@@ -357,12 +402,43 @@ func TestFirstErrorCancelsTheRest(t *testing.T) {
 	bad.pass()
 	(<-ch).wantError(t, http.StatusNotFound, `no such city: "Atlantis"`)
 	for _, q := range rest {
-		select {
-		case <-q.ctx.Done():
-		case <-time.After(patience):
-			t.Errorf("the query for %s was not cancelled", q.city)
+		if err := q.ctx.Err(); err != nil {
+			t.Errorf("the context of the query for %s: %v", q.city, err)
 		}
-		q.verdict <- q.ctx.Err
+		q.pass()
+	}
+	eventually(t, "nothing running", func() bool { return f.flights.Stats().Running == 0 })
+	for _, q := range rest {
+		if a := f.get("/city/" + q.city).answer(t); a.Source != "cache" {
+			t.Errorf("afterwards: %+v", a)
+		}
+	}
+	f.wantQueries(t, 4)
+}
+
+// TestNoTurn has more loads than there may be queries, and queries that do not
+// end. Each load ends in bounded time, also when nobody waits for it.
+func TestNoTurn(t *testing.T) {
+	var g gate
+	f := start(t, hold(&g), func(f *service) { f.limit = 100 * time.Millisecond })
+	all := strings.Split(strings.TrimSpace(cities), "\n")
+	var up []query
+	for _, name := range all[:maxLoads] {
+		go f.get("/city/" + url.PathEscape(name))
+		up = append(up, g.next(t))
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	go send(ctx, http.DefaultClient, "GET", f.url+"/city/Tokyo", "")
+	eventually(t, "one more load", func() bool { return f.flights.Stats().Running == maxLoads+1 })
+	leave()
+	f.get("/city/Paris").wantError(t, http.StatusServiceUnavailable, "ask again")
+	eventually(t, "the load that nobody waits for has ended", func() bool { return f.flights.Stats().Running == maxLoads })
+	if n := f.log.count("query had no turn"); n != 2 {
+		t.Errorf("logged %d times, want 2:\n%s", n, f.log)
+	}
+	f.wantQueries(t, maxLoads)
+	for _, q := range up {
+		q.pass()
 	}
 }
 
@@ -520,7 +596,7 @@ func TestPanic(t *testing.T) {
 				plain := ask(f, ctx, tt.plain, "/city/Tokyo")
 				wait := "/city/Tokyo?wait=1m"
 				if tt.quick {
-					wait = "/city/Tokyo?wait=1ms"
+					wait = "/city/Tokyo?wait=100ms"
 				}
 				waiting := ask(f, ctx, tt.wait, wait)
 				all := uint64(tt.plain + tt.wait)
@@ -545,11 +621,9 @@ func TestPanic(t *testing.T) {
 					for range tt.wait {
 						got = append(got, <-waiting)
 					}
-					if tt.hangUp {
-						eventually(t, "the plain ones have left", func() bool {
-							return f.flights.Stats().Left == uint64((i+1)*tt.plain)
-						})
-					}
+					eventually(t, "all have left", func() bool {
+						return f.flights.Stats().Left == uint64(i+1)*all
+					})
 					q.verdict <- panics
 				} else {
 					q.verdict <- panics
@@ -591,6 +665,16 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// TestPanicWithDeadlineExceeded is not taken for a client whose time is over.
+func TestPanicWithDeadlineExceeded(t *testing.T) {
+	f := start(t, func(f *service) {
+		f.server.read = func(context.Context, string) (reading, error) { panic(context.DeadlineExceeded) }
+	})
+	for _, path := range []string{"/city/Tokyo", "/city/Tokyo?wait=1m", "/cities?name=Tokyo"} {
+		f.get(path).wantError(t, http.StatusInternalServerError, "internal error")
+	}
+}
+
 func TestVars(t *testing.T) {
 	var g gate
 	f := start(t, hold(&g))
@@ -621,13 +705,13 @@ func TestVars(t *testing.T) {
 	leave()
 	eventually(t, "all have left", func() bool { return look().Singleflight["left"] == 4 })
 	v = look()
-	if v.Singleflight["in_flight"] != 0 || v.Singleflight["running"] != 1 {
-		t.Errorf("abandoned: %v", v.Singleflight)
+	if v.Singleflight["in_flight"] != 1 || v.Singleflight["running"] != 1 {
+		t.Errorf("with nobody waiting: %v", v.Singleflight)
 	}
 	g.next(t).pass()
 	eventually(t, "nothing running", func() bool { return look().Singleflight["running"] == 0 })
 
-	// The query was not told that everyone had left, and its reading is kept.
+	// The query goes on when everyone has left, and its reading is kept.
 	f.get("/city/Tokyo").want(t, http.StatusOK)
 	v = look()
 	if v.Queries["asked"] != 5 || v.Queries["executed"] != 1 || v.Queries["saved"] != 0.8 {

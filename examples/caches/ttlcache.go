@@ -1,0 +1,34 @@
+package main
+
+import (
+	"time"
+
+	"example.com/singleflight"
+	"github.com/jellydator/ttlcache/v3"
+)
+
+// A TTLCache is a cache of jellydator/ttlcache.
+//
+// OnEviction runs its callbacks on goroutines of their own: they may call
+// Forget and Invalidate.
+type TTLCache[K comparable, V any] struct{ cache *ttlcache.Cache[K, V] }
+
+func (c TTLCache[K, V]) Get(key K) (value V, ok bool) {
+	if item := c.cache.Get(key); item != nil {
+		return item.Value(), true
+	}
+	return value, false
+}
+func (c TTLCache[K, V]) Set(key K, value V) { c.cache.Set(key, value, ttlcache.DefaultTTL) }
+func (c TTLCache[K, V]) Delete(key K)       { c.cache.Delete(key) }
+
+// newTTLCache does not let a hit extend an entry's lifetime, as is the default:
+// one that is asked for often would never expire. The goroutine of Start is not
+// needed, because the capacity bounds how many expired entries there are.
+func newTTLCache[K comparable, V any]() (cache singleflight.Cache[K, V], stop func()) {
+	return TTLCache[K, V]{ttlcache.New(
+		ttlcache.WithTTL[K, V](time.Minute),
+		ttlcache.WithCapacity[K, V](maxEntries),
+		ttlcache.WithDisableTouchOnHit[K, V](),
+	)}, func() {}
+}
