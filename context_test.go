@@ -135,6 +135,32 @@ func TestFinishedResultWinsOverDoneContext(t *testing.T) {
 	})
 }
 
+// A Context whose Err is still nil when it is done breaks its contract. A nil
+// error would say that the zero value is a result.
+func TestCallerThatLeavesNeverGetsANilError(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		ctx := doneWithoutErr{t.Context()}
+		release := make(chan struct{})
+		for name, c := range map[string]*caller[int]{
+			"DoContext": startContext(ctx, g, "a", deaf(release, 1)),
+			"Fill":      startFill(ctx, g, newCache[string, int](), "b", deaf(release, 1)),
+		} {
+			synctest.Wait()
+			c.want(t, name, 0, context.Canceled, false)
+		}
+		close(release)
+	})
+}
+
+type doneWithoutErr struct{ context.Context }
+
+func (doneWithoutErr) Err() error { return nil }
+func (doneWithoutErr) Done() <-chan struct{} {
+	done := make(chan struct{})
+	close(done)
+	return done
+}
+
 // Cancellation and the end of the flight race in real time: the caller has
 // left, and is counted, or it has the result.
 func TestResultAndCancellationRace(t *testing.T) {

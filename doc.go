@@ -94,8 +94,8 @@
 //	v, err, _ := g.DoContext(noValues{ctx}, key, fn)
 //
 // A caller whose context is done first gets the zero value, ctx.Err() and
-// shared false. fn may fail with context.DeadlineExceeded too. To tell the two
-// apart, wrap the error inside fn.
+// shared false. fn may fail with context.DeadlineExceeded too, from a limit of
+// its own. To tell the two apart, wrap the error inside fn.
 //
 // # Keys
 //

@@ -31,21 +31,24 @@ type Cache[K comparable, V any] interface {
 // share one load. Call [Group.Invalidate] after each write.
 //
 // A hit is returned even if ctx is done, touches no flight, and reports shared
-// false. A miss joins the flight for key or starts one. The flight looks into
-// cache again, since an earlier flight may just have stored the value. If it
-// is still not there, the flight calls load and then, if load returned a nil
-// error and the flight has not been forgotten, Set. Then its callers are
-// released. The flight runs on a new goroutine, or on the caller's own if ctx
-// can never be done.
+// false. A miss with a ctx that is done returns ctx.Err(). Any other miss joins
+// the flight for key or starts one. The flight looks into cache again, since an
+// earlier flight may just have stored the value. If it is still not there, the
+// flight calls load and then, if load returned a nil error and the flight has
+// not been forgotten, Set. Then its callers are released. The flight runs on a
+// new goroutine, or on the caller's own if ctx can never be done.
 //
 // Each caller stops waiting when its own ctx is done, as in [Group.DoContext].
 // But the load is for the cache: when all callers have left, it goes on, can
 // still be joined, and fills the cache. Its context has the values of the first
 // caller's ctx, but no deadline, and is never canceled. This has a price:
 //
-//   - Clients that hang up do not end a load. Give it a time limit of its own,
-//     inside load, or it may hold its key until somebody calls Forget. If it
-//     must end at shutdown, let it heed the context of the application too.
+//   - Clients that hang up do not end a load. Inside load, set a time limit for
+//     all that it waits for, such as a place in a connection pool. Without one
+//     it may hold its key until somebody calls Forget.
+//   - A load may end, and call Set, when no request is left. If it must end at
+//     shutdown, let it heed the context of the application too. Close the cache
+//     when Stats().Running is 0.
 //   - Where no caller is left, a panic in load crashes the program. Recover
 //     inside load where that must not happen.
 //   - A value may be in the cache, whatever shared says. Never modify it.
