@@ -77,23 +77,16 @@ func (c *call[K, V]) doneLocked() <-chan struct{} {
 // called runtime.Goexit. Afterwards c may already be the record of another
 // flight, and only out is safe to use.
 //
-// Two deferred calls tell a panic from a Goexit. The one in recovering stops a
-// panic, so that record goes on. After a Goexit record does not go on, and
-// only the deferred call in doCall runs.
-//
-// It is tempting to end the flight in that deferred call in every case. But
-// what end calls would be one frame deeper, which makes the stack of a new
-// goroutine grow in every DoContext.
+// Two deferred calls, in two functions, tell a panic from a Goexit. The one in
+// recovering stops a panic, so that record and doCall go on. A Goexit it cannot
+// stop: then record and doCall do not go on, and only the deferred calls run.
 func (g *Group[K, V]) doCall(c *call[K, V], fn func() (V, error), out *outcome[V]) {
 	normal := false
 	defer func() {
-		if normal {
-			return
-		}
-		// fn called Goexit, which goes on after this. If fn panicked on its
-		// way out, a caller that runs fn itself has to get the panic here. So
+		// If fn panicked on its way out of a Goexit, a caller that runs fn
+		// itself has to get the panic here, since doCall does not return. So
 		// would the goroutine of DoChan, but there end crashes the program.
-		repanic := !c.spawned
+		repanic := !normal && !c.spawned
 		g.end(c, out)
 		if repanic && out.how == panicked {
 			panic(out.panic)
@@ -101,7 +94,6 @@ func (g *Group[K, V]) doCall(c *call[K, V], fn func() (V, error), out *outcome[V
 	}()
 	out.record(fn)
 	normal = true
-	g.end(c, out)
 }
 
 // record calls fn and records how it ended. It does not return if fn called

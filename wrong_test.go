@@ -77,6 +77,7 @@ var wrongVersions = []wrongVersion{
 func TestExplorerFindsWrongVersions(t *testing.T) {
 	for _, wrong := range wrongVersions {
 		t.Run(wrong.name, func(t *testing.T) {
+			t.Parallel()
 			source, err := os.ReadFile(wrong.file)
 			if err != nil {
 				t.Fatal(err)
