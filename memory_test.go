@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -462,6 +463,44 @@ func TestNothingIsReachableAfterwards(t *testing.T) {
 		}
 		runtime.KeepAlive(g)
 	})
+}
+
+// The table forgets flights that have ended, also those that it moved from
+// among the few to the many. Each is shared, so that its record is not one to
+// use again, which holds nothing anyway.
+func TestTableForgetsEndedFlights(t *testing.T) {
+	for _, n := range []int{1, singleflight.Few, singleflight.Few + 1} {
+		both(t, func(t *testing.T, g group[int, *[64]byte]) {
+			values := make([]weak.Pointer[[64]byte], n)
+			release := make(chan struct{})
+			var wg sync.WaitGroup
+			for i := range n {
+				for range 2 {
+					wg.Go(func() {
+						g.Do(i, func() (*[64]byte, error) {
+							<-release
+							v := new([64]byte)
+							values[i] = weak.Make(v)
+							return v, nil
+						})
+					})
+				}
+			}
+			until(func() bool { return g.Stats().Joined == uint64(n) })
+			close(release)
+			wg.Wait()
+			alive := func(v weak.Pointer[[64]byte]) bool { return v.Value() != nil }
+			for range 100 { // goroutines that have just ended may need a moment
+				if runtime.GC(); !slices.ContainsFunc(values, alive) {
+					break
+				}
+			}
+			if slices.ContainsFunc(values, alive) {
+				t.Errorf("after %d flights a value can still be reached", n)
+			}
+			runtime.KeepAlive(g)
+		})
+	}
 }
 
 type bigError struct{ _ [256]byte }
