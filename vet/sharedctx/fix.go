@@ -1,0 +1,300 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+package sharedctx
+
+import (
+	"fmt"
+	"go/ast"
+	"go/token"
+	"go/types"
+	"strings"
+
+	"golang.org/x/tools/go/analysis"
+
+	"example.com/singleflight/vet/internal/edit"
+	"example.com/singleflight/vet/internal/flight"
+	"example.com/singleflight/vet/internal/origin"
+)
+
+// doContext returns the fix that makes the call a DoContext, or the reason
+// why there is none.
+func (c *checker) doContext(uses []use) (analysis.SuggestedFix, string) {
+	none := analysis.SuggestedFix{}
+	if c.call.Method != "Do" {
+		return none, "a DoContext does not return a channel"
+	}
+	if c.call.Library == flight.Copy {
+		return none, "the group is a copy of x/sync's"
+	}
+	if c.call.Fn != ast.Expr(c.call.Lit) {
+		return none, "fn is not written at the call"
+	}
+	v, reason := c.onlyContext(uses)
+	if reason == "" {
+		reason = c.keeps(v)
+	}
+	if reason == "" {
+		reason = c.redeclares(v)
+	}
+	if reason != "" {
+		return none, reason
+	}
+
+	pkg, edits, ok := edit.Import(c.Pass, c.call.Lit.Pos(), "context", "context")
+	if !ok {
+		return none, "the name of package context has another meaning here"
+	}
+	if c.call.Library == flight.XSync {
+		if reason := edit.Obstacle(c.Pass); reason != "" {
+			return none, reason
+		}
+		for _, spec := range edit.XSyncImports(c.Pass) {
+			edits = append(edits, edit.SetPath(spec, flight.DropinPath))
+		}
+	}
+	sel := ast.Unparen(c.call.Fun).(*ast.SelectorExpr)
+	params := c.call.Lit.Type.Params
+	return analysis.SuggestedFix{
+		Message: "Use DoContext",
+		TextEdits: append(edits,
+			analysis.TextEdit{Pos: sel.Sel.Pos(), End: sel.Sel.End(), NewText: []byte("DoContext")},
+			analysis.TextEdit{Pos: c.call.Key.Pos(), End: c.call.Key.Pos(), NewText: []byte(v.Name() + ", ")},
+			analysis.TextEdit{Pos: params.Opening + 1, End: params.Closing, NewText: fmt.Appendf(nil, "%s %s.Context", v.Name(), pkg)},
+		),
+	}, ""
+}
+
+// useParameter returns the fix that has the function of a DoContext or Fill
+// use its own parameter, or the reason why there is none.
+func (c *checker) useParameter(uses []use) (analysis.SuggestedFix, string) {
+	none := analysis.SuggestedFix{}
+	v, reason := c.onlyContext(uses)
+	if reason != "" {
+		return none, reason
+	}
+	if id, ok := ast.Unparen(c.call.Ctx).(*ast.Ident); !ok || c.TypesInfo.Uses[id] != v {
+		return none, "it is not the context that is passed to " + c.call.Method
+	}
+	fields := c.call.Lit.Type.Params.List
+	if len(fields) != 1 || len(fields[0].Names) > 1 {
+		return none, "fn has not one parameter"
+	}
+	fix := analysis.SuggestedFix{Message: "Use fn's own context"}
+	if len(fields[0].Names) == 0 {
+		t := fields[0].Type
+		fix.TextEdits = []analysis.TextEdit{{Pos: t.Pos(), End: t.Pos(), NewText: []byte(v.Name() + " ")}}
+		return fix, c.redeclares(v)
+	}
+	param := fields[0].Names[0]
+	if param.Name == "_" {
+		fix.TextEdits = []analysis.TextEdit{{Pos: param.Pos(), End: param.End(), NewText: []byte(v.Name())}}
+		return fix, c.redeclares(v)
+	}
+	for _, u := range uses {
+		scope := c.Pkg.Scope().Innermost(u.expr.Pos())
+		if scope == nil {
+			return none, "fn cannot be read"
+		}
+		if _, obj := scope.LookupParent(param.Name, u.expr.Pos()); obj != c.TypesInfo.Defs[param] {
+			return none, param.Name + " has another meaning there"
+		}
+		fix.TextEdits = append(fix.TextEdits, analysis.TextEdit{Pos: u.expr.Pos(), End: u.expr.End(), NewText: []byte(param.Name)})
+	}
+	return fix, ""
+}
+
+// onlyContext is the one variable of type context.Context that all uses
+// are of, or a reason why they are not.
+func (c *checker) onlyContext(uses []use) (*types.Var, string) {
+	v := uses[0].v
+	for _, u := range uses {
+		if _, ok := u.expr.(*ast.Ident); !ok {
+			if u.own == field {
+				return nil, "the context is in a field"
+			}
+			return nil, fmt.Sprintf("fn uses %s, which belongs to the caller", u.v.Name())
+		}
+		if u.v != v {
+			return nil, fmt.Sprintf("fn uses two contexts, %s and %s", v.Name(), u.v.Name())
+		}
+	}
+	if !isContext(v.Type()) {
+		return nil, fmt.Sprintf("fn uses %s, which belongs to the caller", v.Name())
+	}
+	return v, ""
+}
+
+// keeps is a reason why fn cannot outlive its caller, or run on another
+// goroutine, or "". ctx is the context that fn will be given.
+func (c *checker) keeps(ctx *types.Var) string {
+	lit := c.call.Lit
+	released := c.released()
+	reason := ""
+	assigned := func(e ast.Expr) {
+		if v := origin.Root(c.TypesInfo, e); origin.Captured(v, lit) && reason == "" {
+			if _, ok := ast.Unparen(e).(*ast.Ident); ok {
+				reason = fmt.Sprintf("fn assigns to %s of its caller", v.Name())
+			}
+		}
+	}
+	ast.Inspect(lit.Body, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.Ident:
+			v, ok := c.TypesInfo.Uses[n].(*types.Var)
+			if !ok || v == ctx || !origin.Captured(v, lit) || reason != "" {
+				break
+			}
+			if ofRequest(v.Type()) {
+				reason = fmt.Sprintf("fn uses %s, which belongs to the caller", v.Name())
+			} else if released[v] {
+				reason = fmt.Sprintf("fn uses %s, which the caller releases in a defer statement", v.Name())
+			}
+		case *ast.AssignStmt:
+			if n.Tok != token.DEFINE {
+				for _, lhs := range n.Lhs {
+					assigned(lhs)
+				}
+			} else {
+				for _, lhs := range n.Lhs {
+					if id, ok := lhs.(*ast.Ident); ok && c.TypesInfo.Defs[id] == nil {
+						assigned(lhs)
+					}
+				}
+			}
+		case *ast.IncDecStmt:
+			assigned(n.X)
+		case *ast.RangeStmt:
+			if n.Tok == token.ASSIGN {
+				for _, e := range []ast.Expr{n.Key, n.Value} {
+					if e != nil {
+						assigned(e)
+					}
+				}
+			}
+		case *ast.UnaryExpr:
+			// &x hands x to somebody who may assign to it.
+			if n.Op == token.AND {
+				assigned(n.X)
+			}
+		}
+		return true
+	})
+	return reason
+}
+
+// released are the variables that a defer statement around the flight
+// releases: v in defer v.Close(), defer pool.Put(v).
+func (c *checker) released() map[*types.Var]bool {
+	released := make(map[*types.Var]bool)
+	ast.Inspect(c.root, func(n ast.Node) bool {
+		d, ok := n.(*ast.DeferStmt)
+		if !ok {
+			return n != c.call.Lit
+		}
+		if sel, ok := d.Call.Fun.(*ast.SelectorExpr); ok {
+			if id, ok := sel.X.(*ast.Ident); ok {
+				if v, ok := c.TypesInfo.Uses[id].(*types.Var); ok && !c.receivers[v] {
+					released[v] = true
+				}
+			}
+		}
+		for _, arg := range d.Call.Args {
+			if id, ok := ast.Unparen(arg).(*ast.Ident); ok {
+				if v, ok := c.TypesInfo.Uses[id].(*types.Var); ok {
+					if _, basic := v.Type().Underlying().(*types.Basic); !basic {
+						released[v] = true
+					}
+				}
+			}
+		}
+		return true
+	})
+	return released
+}
+
+// ofRequest reports whether a value of type t usually lives no longer than
+// the request that it belongs to.
+func ofRequest(t types.Type) bool {
+	if !isContext(t) {
+		// A request, a stream, a command, a test.
+		if obj, _, _ := types.LookupFieldOrMethod(t, true, nil, "Context"); obj != nil {
+			if fn, ok := obj.(*types.Func); ok && returnsContext(fn.Signature().Results()) {
+				return true
+			}
+		}
+	}
+	named := flight.Named(t)
+	if named == nil || named.Obj().Pkg() == nil {
+		return false
+	}
+	switch name := named.Obj().Name(); name {
+	case "ResponseWriter", "Tx", "Txn", "Transaction", "Rows", "Ctx", "RequestCtx", "T", "B":
+		return true
+	case "Context":
+		return named.Obj().Pkg().Path() != "context"
+	case "Buffer":
+		return named.Obj().Pkg().Path() == "bytes"
+	default:
+		return strings.HasSuffix(name, "ResponseWriter")
+	}
+}
+
+// redeclares is a reason why fn cannot have a parameter of v's name, or "":
+// its body declares that name in the same block, which the parameter would
+// share.
+func (c *checker) redeclares(v *types.Var) string {
+	reason := fmt.Sprintf("fn declares a %s of its own", v.Name())
+	declares := func(id *ast.Ident) bool { return id.Name == v.Name() && c.TypesInfo.Defs[id] != nil }
+	for _, stmt := range c.call.Lit.Body.List {
+		switch s := stmt.(type) {
+		case *ast.AssignStmt:
+			if s.Tok != token.DEFINE {
+				continue
+			}
+			var others int
+			var own *ast.Ident
+			for _, lhs := range s.Lhs {
+				if id, ok := lhs.(*ast.Ident); ok && declares(id) {
+					own = id
+				} else if ok && c.TypesInfo.Defs[id] != nil && id.Name != "_" {
+					others++
+				}
+			}
+			// ctx, span := start(ctx) becomes an assignment to the parameter.
+			if own != nil && (others == 0 || !isContext(c.TypesInfo.TypeOf(own))) {
+				return reason
+			}
+		case *ast.DeclStmt:
+			decl, ok := s.Decl.(*ast.GenDecl)
+			if !ok {
+				continue
+			}
+			for _, spec := range decl.Specs {
+				switch spec := spec.(type) {
+				case *ast.ValueSpec:
+					for _, id := range spec.Names {
+						if declares(id) {
+							return reason
+						}
+					}
+				case *ast.TypeSpec:
+					if declares(spec.Name) {
+						return reason
+					}
+				}
+			}
+		}
+	}
+	if r := c.call.Lit.Type.Results; r != nil {
+		for _, f := range r.List {
+			for _, id := range f.Names {
+				if declares(id) {
+					return reason
+				}
+			}
+		}
+	}
+	return ""
+}
