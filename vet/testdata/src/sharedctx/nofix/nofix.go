@@ -1,0 +1,142 @@
+// Package nofix has calls that are reported with the reason why they are not
+// mended.
+package nofix
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+var g singleflight.Group
+
+func load(ctx context.Context, id string) (any, error) { return id, ctx.Err() }
+
+func request(r *http.Request, id string) {
+	g.Do(id, func() (any, error) {
+		return load(r.Context(), id) // want `r.Context\(\) belongs to the caller .*\(no fix: fn uses r, which belongs to the caller\)`
+	})
+}
+
+func handler(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	g.Do("", func() (any, error) {
+		w.WriteHeader(200)
+		return load(ctx, "") // want `ctx belongs .*\(no fix: fn uses w, which belongs to the caller\)`
+	})
+}
+
+func transaction(ctx context.Context, tx *sql.Tx) {
+	g.Do("", func() (any, error) {
+		return tx.ExecContext(ctx, "") // want `ctx belongs .*\(no fix: fn uses tx, which belongs`
+	})
+}
+
+func buffer(ctx context.Context, buf *bytes.Buffer) {
+	g.Do("", func() (any, error) {
+		buf.Reset()
+		return load(ctx, "") // want `ctx belongs .*\(no fix: fn uses buf, which belongs`
+	})
+}
+
+type conn struct{}
+
+func (*conn) Close() {}
+
+func released(ctx context.Context) {
+	c := new(conn)
+	defer c.Close()
+	g.Do("", func() (any, error) {
+		_ = c
+		return load(ctx, "") // want `ctx belongs .*\(no fix: fn uses c, which the caller releases`
+	})
+}
+
+func assigns(ctx context.Context) (hit bool) {
+	g.Do("", func() (any, error) {
+		hit = true
+		return load(ctx, "") // want `ctx belongs .*\(no fix: fn assigns to hit of its caller\)`
+	})
+	return hit
+}
+
+func counts(ctx context.Context) (n int) {
+	g.Do("", func() (any, error) {
+		n++
+		return load(ctx, "") // want `ctx belongs .*\(no fix: fn assigns to n of its caller\)`
+	})
+	return n
+}
+
+func decodes(ctx context.Context, into func(any) error) (n int, err error) {
+	g.Do("", func() (any, error) {
+		into(&n)
+		return load(ctx, "") // want `ctx belongs .*\(no fix: fn assigns to n of its caller\)`
+	})
+	return n, nil
+}
+
+func two(ctx, other context.Context) {
+	g.Do("", func() (any, error) {
+		load(other, "")      // want `other belongs .*\(no fix: fn uses two contexts, other and ctx\)`
+		return load(ctx, "")
+	})
+}
+
+func redeclares(ctx context.Context) {
+	g.Do("", func() (any, error) {
+		ctx := context.WithValue(ctx, "", "") // want `ctx belongs .*\(no fix: fn declares a ctx of its own\)`
+		return load(ctx, "")
+	})
+}
+
+func named(ctx context.Context) {
+	fn := func() (any, error) {
+		return load(ctx, "") // want `ctx belongs .*\(no fix: fn is not written at the call\)`
+	}
+	g.Do("", fn)
+}
+
+func channel(ctx context.Context) {
+	select {
+	case <-g.DoChan("", func() (any, error) {
+		return load(ctx, "") // want `ctx belongs .*\(no fix: a DoContext does not return a channel\)`
+	}):
+	case <-ctx.Done():
+	}
+}
+
+func deferred(ctx context.Context) (any, error) {
+	work, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	ch := g.DoChan("", func() (any, error) {
+		return load(work, "") // want `work is canceled when the function that calls DoChan returns, and that fails every other caller of the flight`
+	})
+	select {
+	case r := <-ch:
+		return r.Val, r.Err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+type requestContext struct{ context.Context }
+
+func implements(c *requestContext) {
+	g.Do("", func() (any, error) {
+		return load(c, "") // want `c belongs .*\(no fix: fn uses c, which belongs to the caller\)`
+	})
+}
+
+func shadowed(ctx context.Context) {
+	load := load
+	context := 1
+	g.Do("", func() (any, error) {
+		_ = context
+		return load(ctx, "") // want `ctx belongs .*\(no fix: the name of package context has another meaning here\)`
+	})
+}
