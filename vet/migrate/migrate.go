@@ -126,7 +126,7 @@ func (m *migrator) report(g *group) {
 	} else {
 		value := "struct{}"
 		if g.value != nil {
-			value = types.TypeString(g.value, types.RelativeTo(m.Pkg))
+			value = m.short(g.value)
 		}
 		d.Message = fmt.Sprintf("%s can be a Group[string, %s] of %s", g.v.Name(), value, flight.OursPath)
 		edits := g.edits

@@ -125,8 +125,7 @@ func (m *migrator) returned(g *group, r *ast.ReturnStmt) {
 	case g.value == nil:
 		g.value = t
 	case !types.Identical(g.value, t):
-		name := types.RelativeTo(m.Pkg)
-		g.leave("it holds values of two types, %s and %s", types.TypeString(g.value, name), types.TypeString(t, name))
+		g.leave("it holds values of two types, %s and %s", m.short(g.value), m.short(t))
 	}
 }
 
@@ -300,6 +299,9 @@ func ownReturns(body *ast.BlockStmt) []*ast.ReturnStmt {
 }
 
 func isAny(t types.Type) bool {
+	if _, ok := types.Unalias(t).(*types.TypeParam); ok {
+		return false
+	}
 	i, ok := t.Underlying().(*types.Interface)
 	return ok && i.Empty()
 }
@@ -334,6 +336,16 @@ func zero(t types.Type, text string) string {
 
 func insert(pos token.Pos, text string) analysis.TextEdit {
 	return analysis.TextEdit{Pos: pos, End: pos, NewText: []byte(text)}
+}
+
+// short is t as people write it.
+func (m *migrator) short(t types.Type) string {
+	return types.TypeString(t, func(pkg *types.Package) string {
+		if pkg == m.Pkg {
+			return ""
+		}
+		return pkg.Name()
+	})
 }
 
 func (m *migrator) line(n ast.Node) int { return m.Fset.Position(n.Pos()).Line }

@@ -82,7 +82,7 @@ func decodes(ctx context.Context, into func(any) error) (n int, err error) {
 
 func two(ctx, other context.Context) {
 	g.Do("", func() (any, error) {
-		load(other, "")      // want `other belongs .*\(no fix: fn uses two contexts, other and ctx\)`
+		load(other, "") // want `other belongs .*\(no fix: fn uses two contexts, other and ctx\)`
 		return load(ctx, "")
 	})
 }

@@ -1,0 +1,47 @@
+// Package a has keys that do not hold everything.
+package a
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+var g singleflight.Group
+
+const constant = 1
+
+var global = 1
+
+func load(args ...any) (any, error) { return nil, nil }
+
+type client struct{}
+
+func missing(id string, limit int, tags []string) {
+	g.Do(id, func() (any, error) {
+		return load(id, limit) // want `fn depends on limit and the key does not: callers who differ in it share a result`
+	})
+	g.Do(id, func() (any, error) {
+		return load(id, tags) // want `fn depends on tags and the key does not`
+	})
+	twice := limit * 2
+	g.Do(id, func() (any, error) {
+		return load(id, twice) // want `fn depends on limit and the key does not`
+	})
+}
+
+func held(id string, limit int, c *client, timeout time.Duration, at time.Time) {
+	key := fmt.Sprintf("%s:%d", id, limit)
+	g.Do(key, func() (any, error) { return load(id, limit) })
+	name := "user " + id
+	g.Do(id, func() (any, error) { return load(id, name) })
+	g.Do(id, func() (any, error) { return load(id, c, timeout, at, constant, global) })
+	seen := 0
+	g.Do(id, func() (any, error) {
+		seen++
+		inner := func(n int) { load(n) }
+		inner(1)
+		return load(id)
+	})
+}
