@@ -230,7 +230,8 @@ func ofRequest(t types.Type) bool {
 		return false
 	}
 	switch name := named.Obj().Name(); name {
-	case "ResponseWriter", "Tx", "Txn", "Transaction", "Rows", "Ctx", "RequestCtx", "T", "B":
+	case "Request", "RequestHeader", "RequestEvent", "RequestContext", "RequestCtx", "Ctx",
+		"ResponseWriter", "Tx", "Txn", "Transaction", "Rows":
 		return true
 	case "Context":
 		return named.Obj().Pkg().Path() != "context"

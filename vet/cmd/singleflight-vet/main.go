@@ -20,6 +20,7 @@
 package main
 
 import (
+	"golang.org/x/tools/go/analysis"
 	"golang.org/x/tools/go/analysis/multichecker"
 
 	"example.com/singleflight/vet/joinedkey"
@@ -31,14 +32,16 @@ import (
 	"example.com/singleflight/vet/unreachedassert"
 )
 
+var analyzers = []*analysis.Analyzer{
+	joinedkey.Analyzer,
+	localgroup.Analyzer,
+	lookagain.Analyzer,
+	migrate.Analyzer,
+	missingkey.Analyzer,
+	sharedctx.Analyzer,
+	unreachedassert.Analyzer,
+}
+
 func main() {
-	multichecker.Main(
-		joinedkey.Analyzer,
-		localgroup.Analyzer,
-		lookagain.Analyzer,
-		migrate.Analyzer,
-		missingkey.Analyzer,
-		sharedctx.Analyzer,
-		unreachedassert.Analyzer,
-	)
+	multichecker.Main(analyzers...)
 }
