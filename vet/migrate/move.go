@@ -8,6 +8,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"slices"
 
 	"golang.org/x/tools/go/analysis"
 	"golang.org/x/tools/go/ast/edge"
@@ -17,7 +18,7 @@ import (
 	"example.com/singleflight/vet/internal/flight"
 )
 
-// uses are the calls of g's Do. It leaves g alone if something else than
+// uses are the calls of g's Do and DoChan. It leaves g alone if something else than
 // its methods is used.
 func (m *migrator) uses(g *group) []*flight.Call {
 	var calls []*flight.Call
@@ -37,13 +38,8 @@ func (m *migrator) uses(g *group) []*flight.Call {
 			return nil
 		}
 		call := m.calls[cur.Parent().Parent().Node().(*ast.CallExpr)]
-		switch {
-		case call == nil: // Forget
-		case call.Method == "Do":
+		if call != nil { // not Forget
 			calls = append(calls, call)
-		default:
-			g.leave("%s in line %d needs another type of channel", call.Method, m.line(call.CallExpr))
-			return nil
 		}
 	}
 	return calls
@@ -156,6 +152,10 @@ func (m *migrator) moveCall(g *group, call *flight.Call, returns []*ast.ReturnSt
 		g.edits = append(g.edits, analysis.TextEdit{Pos: e.Pos(), End: e.End(), NewText: []byte(zero(g.value, text))})
 	}
 
+	if call.Method == "DoChan" {
+		m.moveResults(g, call, nils)
+		return
+	}
 	var value *ast.Ident
 	switch p := call.Cursor.Parent().Node().(type) {
 	case *ast.ExprStmt:
@@ -190,25 +190,54 @@ func (m *migrator) moveValue(g *group, v *types.Var, nils bool) {
 		if m.TypesInfo.Uses[cur.Node().(*ast.Ident)] != v {
 			continue
 		}
-		assert, ok := cur.Parent().Node().(*ast.TypeAssertExpr)
-		if !ok || assert.Type == nil || g.value == nil {
-			g.leave("%s in line %d is used as an any", v.Name(), m.line(cur.Node()))
-			return
-		}
-		if !types.Identical(m.TypesInfo.TypeOf(assert.Type), g.value) {
-			g.leave("line %d asserts another type", m.line(assert))
-			return
-		}
-		rest := ""
-		if _, ok := m.TypesInfo.TypeOf(assert).(*types.Tuple); ok { // x, ok := v.(T)
-			if nils {
-				g.leave("line %d asks whether the value is nil", m.line(assert))
-				return
-			}
-			rest = ", true"
-		}
-		g.edits = append(g.edits, analysis.TextEdit{Pos: cur.Node().End(), End: assert.End(), NewText: []byte(rest)})
+		m.moveAssertion(g, cur, nils)
 	}
+}
+
+// moveResults takes away the assertions on what the channel of call gives.
+func (m *migrator) moveResults(g *group, call *flight.Call, nils bool) {
+	results, complete := call.Received(m.TypesInfo)
+	if !complete {
+		g.leave("the channel in line %d, or what it gives, is handed on", m.line(call.CallExpr))
+		return
+	}
+	for cur := range m.root.Preorder((*ast.Ident)(nil)) {
+		v, ok := m.TypesInfo.Uses[cur.Node().(*ast.Ident)].(*types.Var)
+		if !ok || !slices.Contains(results, v) {
+			continue
+		}
+		sel, ok := cur.Parent().Node().(*ast.SelectorExpr)
+		if !ok {
+			g.leave("%s in line %d is handed on", v.Name(), m.line(cur.Node()))
+			return
+		}
+		if sel.Sel.Name == "Val" {
+			m.moveAssertion(g, cur.Parent(), nils)
+		}
+	}
+}
+
+// moveAssertion takes away the assertion on the value at cur. nils says
+// that the value was a nil interface where fn failed.
+func (m *migrator) moveAssertion(g *group, cur inspector.Cursor, nils bool) {
+	assert, ok := cur.Parent().Node().(*ast.TypeAssertExpr)
+	if !ok || assert.Type == nil || g.value == nil {
+		g.leave("%s in line %d is used as an any", types.ExprString(cur.Node().(ast.Expr)), m.line(cur.Node()))
+		return
+	}
+	if !types.Identical(m.TypesInfo.TypeOf(assert.Type), g.value) {
+		g.leave("line %d asserts another type", m.line(assert))
+		return
+	}
+	rest := ""
+	if _, ok := m.TypesInfo.TypeOf(assert).(*types.Tuple); ok { // x, ok := v.(T)
+		if nils {
+			g.leave("line %d asks whether the value is nil", m.line(assert))
+			return
+		}
+		rest = ", true"
+	}
+	g.edits = append(g.edits, analysis.TextEdit{Pos: cur.Node().End(), End: assert.End(), NewText: []byte(rest)})
 }
 
 // typeText is the type of g's values as code at pos can write it, with the

@@ -92,9 +92,12 @@ func onlyReads(fn *types.Func, recv string) bool {
 	return false
 }
 
-// isLog reports whether name is that of a package or variable for logs.
+// isLog reports whether name is that of a package or variable for logs or
+// measurements.
 func isLog(name string) bool {
 	switch name = strings.ToLower(name); name {
+	case "stats", "metric", "metrics", "telemetry":
+		return true
 	case "log", "logr", "logs", "logrus", "zap", "zerolog", "logging", "klog", "slog", "ctxlog", "ctxzap", "tflog", "hclog", "zlog", "glog", "xlog", "clog", "dlog", "tlog", "mlog", "blog":
 		return true
 	}

@@ -32,7 +32,6 @@ package unreachedassert
 
 import (
 	"go/ast"
-	"go/token"
 	"go/types"
 
 	"golang.org/x/tools/go/analysis"
@@ -60,7 +59,8 @@ func run(pass *analysis.Pass) (any, error) {
 		}
 		c := &checker{pass, call}
 		if call.Method == "DoChan" {
-			for r := range c.received() {
+			results, _ := call.Received(pass.TypesInfo)
+			for _, r := range results {
 				c.checkResult(r)
 			}
 			continue
@@ -133,38 +133,6 @@ func (c *checker) after(types ...ast.Node) func(func(inspector.Cursor) bool) {
 			}
 		}
 	}
-}
-
-// received are the variables that receive from the channel of the call.
-func (c *checker) received() map[*types.Var]bool {
-	vars := make(map[*types.Var]bool)
-	receive := func(cur inspector.Cursor) {
-		if s, ok := cur.Parent().Node().(*ast.AssignStmt); ok {
-			if v := c.variable(s.Lhs[0]); v != nil {
-				vars[v] = true
-			}
-		}
-	}
-	parent := c.call.Cursor.Parent()
-	if c.call.Cursor.ParentEdgeKind() == edge.UnaryExpr_X {
-		receive(parent)
-		return vars
-	}
-	s, ok := parent.Node().(*ast.AssignStmt)
-	if !ok || len(s.Lhs) != 1 {
-		return vars
-	}
-	ch := c.variable(s.Lhs[0])
-	if ch == nil {
-		return vars
-	}
-	for cur := range c.after((*ast.UnaryExpr)(nil)) {
-		u := cur.Node().(*ast.UnaryExpr)
-		if u.Op == token.ARROW && c.variable(ast.Unparen(u.X)) == ch {
-			receive(cur)
-		}
-	}
-	return vars
 }
 
 // report reports the assertion on the value at cur, if it is one that can

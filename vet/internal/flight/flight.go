@@ -11,12 +11,14 @@ package flight
 
 import (
 	"go/ast"
+	"go/token"
 	"go/types"
 	"reflect"
 	"strings"
 
 	"golang.org/x/tools/go/analysis"
 	"golang.org/x/tools/go/analysis/passes/inspect"
+	"golang.org/x/tools/go/ast/edge"
 	"golang.org/x/tools/go/ast/inspector"
 	"golang.org/x/tools/go/types/typeutil"
 )
@@ -77,6 +79,57 @@ func (c *Call) Innermost() ast.Node {
 		return f.Node()
 	}
 	return nil
+}
+
+// Received are the variables that are set to what the channel of a DoChan
+// gives. The second result reports whether these are all there can be: the
+// channel is not handed on, and neither is what it gives before a variable is
+// set to it.
+func (c *Call) Received(info *types.Info) ([]*types.Var, bool) {
+	var vars []*types.Var
+	receive := func(cur inspector.Cursor) bool {
+		switch p := cur.Parent().Node().(type) {
+		case *ast.ExprStmt:
+			return true // it only waits
+		case *ast.AssignStmt:
+			id, ok := p.Lhs[0].(*ast.Ident)
+			if !ok {
+				return false
+			}
+			v, ok := info.ObjectOf(id).(*types.Var)
+			if ok {
+				vars = append(vars, v)
+			}
+			return id.Name == "_" || ok && info.Defs[id] == v
+		}
+		return false
+	}
+	if c.Cursor.ParentEdgeKind() == edge.UnaryExpr_X {
+		complete := receive(c.Cursor.Parent()) // <-g.DoChan(…)
+		return vars, complete
+	}
+	s, ok := c.Cursor.Parent().Node().(*ast.AssignStmt)
+	if !ok || len(s.Lhs) != 1 {
+		return nil, false
+	}
+	id, ok := s.Lhs[0].(*ast.Ident)
+	if !ok {
+		return nil, false
+	}
+	complete := info.Defs[id] != nil
+	ch := info.ObjectOf(id)
+	for cur := range c.Cursor.Inspector().Root().Preorder((*ast.Ident)(nil)) {
+		if info.Uses[cur.Node().(*ast.Ident)] != ch || ch == nil {
+			continue
+		}
+		switch kind := cur.ParentEdgeKind(); {
+		case kind == edge.UnaryExpr_X && cur.Parent().Node().(*ast.UnaryExpr).Op == token.ARROW:
+			complete = receive(cur.Parent()) && complete
+		case kind != edge.AssignStmt_Lhs:
+			complete = false
+		}
+	}
+	return vars, complete
 }
 
 // Calls is what the analyzer found in a package.

@@ -20,6 +20,7 @@ var (
 	names  singleflight.Group        // want `names can be a Group\[string, string\]`
 	counts = new(singleflight.Group) // want `counts can be a Group\[string, int\]`
 	found  singleflight.Group        // want `found can be a Group\[string, user\]`
+	chans  singleflight.Group        // want `chans can be a Group\[string, \*user\]`
 	flags  = &singleflight.Group{}   // want `flags can be a Group\[string, bool\]`
 )
 
@@ -121,4 +122,27 @@ func find(id string) user {
 func flag(id string) bool {
 	v, _, _ := flags.Do(id, func() (any, error) { return true, nil })
 	return v.(bool)
+}
+
+func channel(ctx context.Context, id string) (*user, error) {
+	<-chans.DoChan(id, func() (any, error) { return load(id) })
+	if r := <-chans.DoChan(id, func() (any, error) { return load(id) }); r.Shared {
+		return r.Val.(*user), r.Err
+	}
+	ch := chans.DoChan(id, func() (any, error) {
+		u, err := load(id)
+		if err != nil {
+			return nil, err
+		}
+		return u, nil
+	})
+	select {
+	case r := <-ch:
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		return r.Val.(*user), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
