@@ -34,6 +34,17 @@ func implementsContext(t types.Type) bool {
 	return true
 }
 
+// hasOwnDone reports whether t is a context that is made around another one,
+// but says by itself when it is done.
+func hasOwnDone(t types.Type) bool {
+	if t == nil {
+		return false
+	}
+	obj, index, _ := types.LookupFieldOrMethod(t, true, nil, "Done")
+	_, ok := obj.(*types.Func)
+	return ok && len(index) == 1
+}
+
 // returnsContext reports whether t, the type of a call, is a context or
 // begins with one.
 func returnsContext(t types.Type) bool {

@@ -371,6 +371,12 @@ func (c *checker) matters(cur, lit inspector.Cursor, followed map[*types.Var]boo
 			return true
 		}
 		return c.matters(parent, lit, followed)
+	case edge.CompositeLit_Elts, edge.KeyValueExpr_Value:
+		if cur.ParentEdgeKind() == edge.KeyValueExpr_Value {
+			parent = parent.Parent()
+		}
+		lit, ok := parent.Node().(*ast.CompositeLit)
+		return !ok || !hasOwnDone(c.TypesInfo.TypeOf(lit))
 	case edge.AssignStmt_Rhs:
 		s := parent.Node().(*ast.AssignStmt)
 		i := cur.ParentEdgeIndex()

@@ -112,9 +112,6 @@ func Obstacle(pass *analysis.Pass) string {
 			return fmt.Sprintf("%s, which uses it too, is generated", base(pass, f))
 		}
 	}
-	if name := Unseen(pass, ""); name != "" {
-		return fmt.Sprintf("%s, which uses it too, is not in this build", name)
-	}
 	if pass.Pkg.Name() != "main" {
 		if name := exported(pass.Pkg); name != "" {
 			return name + " shows a type of " + flight.XSyncPath + " to other packages"
@@ -122,6 +119,9 @@ func Obstacle(pass *analysis.Pass) string {
 	}
 	if name := foreign(pass); name != "" {
 		return name + " of another package has a type of " + flight.XSyncPath
+	}
+	if name := Unseen(pass, ""); name != "" {
+		return fmt.Sprintf("%s, which uses it too, is not in this build", name)
 	}
 	return ""
 }

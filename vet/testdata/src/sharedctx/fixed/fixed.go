@@ -79,6 +79,8 @@ func (s *store) stores(ctx context.Context, id string) (any, error) {
 	return v, err
 }
 
+type carrier interface{ Context() context.Context }
+
 func inLiteral(s *store) func(context.Context, string) error {
 	return func(ctx context.Context, id string) error {
 		_, err, _ := s.group.Do(id, func() (any, error) {

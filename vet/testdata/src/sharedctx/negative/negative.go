@@ -97,3 +97,56 @@ func received(ctx context.Context, id string) (any, error) {
 	r := <-g.DoChan(id, func() (any, error) { return load(ctx, id) })
 	return r.Val, r.Err
 }
+
+// suppressed is never done.
+type suppressed struct{ context.Context }
+
+func (suppressed) Done() <-chan struct{} { return nil }
+
+func (suppressed) Err() error { return nil }
+
+func wrapped(ctx context.Context, id string) {
+	g.Do(id, func() (any, error) { return load(suppressed{ctx}, id) })
+	g.Do(id, func() (any, error) { return load(&suppressed{Context: ctx}, id) })
+}
+
+type statistics interface {
+	fetching(ctx context.Context) func(ok bool)
+}
+
+func measures(ctx context.Context, id string, stats statistics) {
+	g.Do(id, func() (any, error) {
+		done := stats.fetching(ctx)
+		v, err := load(context.Background(), id)
+		done(err == nil)
+		return v, err
+	})
+}
+
+// A wrapper does not know what fn is.
+func (s *service) do(ctx context.Context, id string, fn func() (any, error)) (any, error) {
+	v, err, _ := g.Do(id, fn)
+	return v, err
+}
+
+func (s *service) wrapper(ctx context.Context, id string) (any, error) {
+	return s.do(ctx, id, func() (any, error) { return load(ctx, id) })
+}
+
+// A method that is a value, or a function, is not recognized.
+func methods(ctx context.Context, id string) {
+	do := g.Do
+	do(id, func() (any, error) { return load(ctx, id) })
+	(*singleflight.Group).Do(&g, id, func() (any, error) { return load(ctx, id) })
+}
+
+// Other types have methods of that name.
+type once struct{}
+
+func (once) Do(key string, fn func() (any, error)) {}
+
+func others(ctx context.Context, id string) {
+	once{}.Do(id, func() (any, error) { return load(ctx, id) })
+}
+
+var packageLevel, _, _ = g.Do("", func() (any, error) { return load(context.Background(), "") })

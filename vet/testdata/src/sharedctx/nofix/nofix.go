@@ -140,3 +140,26 @@ func shadowed(ctx context.Context) {
 		return load(ctx, "") // want `ctx belongs .*\(no fix: the name of package context has another meaning here\)`
 	})
 }
+
+// wrapper is done when the context in it is.
+type wrapper struct{ context.Context }
+
+func wrapped(ctx context.Context) {
+	g.Do("", func() (any, error) {
+		ctx := wrapper{ctx} // want `ctx belongs .*\(no fix: fn declares a ctx of its own\)`
+		return load(ctx, "")
+	})
+}
+
+type job struct {
+	ctx context.Context
+	id  string
+}
+
+func sends(ctx context.Context, tx *sql.Tx, jobs chan job) {
+	g.Do("", func() (any, error) {
+		_ = tx
+		jobs <- job{id: "", ctx: ctx} // want `ctx belongs .*\(no fix: fn uses tx, which belongs`
+		return nil, nil
+	})
+}
