@@ -19,8 +19,8 @@
 //	}
 //
 // Not reported is a group that a function literal, a go statement or another
-// function uses as well, and one on which the function calls DoChan several
-// times, or in a loop.
+// function uses as well, one on which the function calls DoChan several times,
+// or in a loop, and one in a test file, where it is tried out.
 //
 // There is no fix: the group belongs into a field, or into a variable of the
 // package.
@@ -30,6 +30,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"strings"
 
 	"golang.org/x/tools/go/analysis"
 	"golang.org/x/tools/go/ast/edge"
@@ -52,7 +53,7 @@ func run(pass *analysis.Pass) (any, error) {
 	seen := make(map[*types.Var]bool)
 	for _, call := range flight.Of(pass).Calls {
 		id, ok := ast.Unparen(call.Group).(*ast.Ident)
-		if !ok || call.Innermost() == nil {
+		if !ok || call.Innermost() == nil || strings.HasSuffix(pass.Fset.Position(id.Pos()).Filename, "_test.go") {
 			continue
 		}
 		v, ok := pass.TypesInfo.Uses[id].(*types.Var)
