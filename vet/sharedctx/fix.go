@@ -16,6 +16,7 @@ import (
 	"example.com/singleflight/vet/internal/edit"
 	"example.com/singleflight/vet/internal/flight"
 	"example.com/singleflight/vet/internal/origin"
+	"example.com/singleflight/vet/internal/outcome"
 )
 
 // doContext returns the fix that makes the call a DoContext, or the reason
@@ -37,6 +38,10 @@ func (c *checker) doContext(uses []use) (analysis.SuggestedFix, string) {
 	}
 	if reason == "" {
 		reason = c.redeclares(v)
+	}
+	if reason == "" && len(outcome.Unchecked(c.TypesInfo, c.call)) > 0 {
+		// A caller that leaves gets the zero value, here a nil interface.
+		reason = "the value is asserted before a look at the error, which panics when a caller leaves"
 	}
 	if reason != "" {
 		return none, reason
@@ -130,13 +135,15 @@ func (c *checker) onlyContext(uses []use) (*types.Var, string) {
 // goroutine, or "". ctx is the context that fn will be given.
 func (c *checker) keeps(ctx *types.Var) string {
 	lit := c.call.Lit
-	released := c.released()
+	released, locked := c.released()
+	if locked {
+		return "the caller holds a lock"
+	}
 	reason := ""
 	assigned := func(e ast.Expr) {
-		if v := origin.Root(c.TypesInfo, e); origin.Captured(v, lit) && reason == "" {
-			if _, ok := ast.Unparen(e).(*ast.Ident); ok {
-				reason = fmt.Sprintf("fn assigns to %s of its caller", v.Name())
-			}
+		v := origin.Root(c.TypesInfo, e)
+		if origin.Captured(v, lit) && !c.receivers[v] && reason == "" {
+			reason = fmt.Sprintf("fn assigns to %s of its caller", v.Name())
 		}
 	}
 	ast.Inspect(lit.Body, func(n ast.Node) bool {
@@ -150,6 +157,8 @@ func (c *checker) keeps(ctx *types.Var) string {
 				reason = fmt.Sprintf("fn uses %s, which belongs to the caller", v.Name())
 			} else if released[v] {
 				reason = fmt.Sprintf("fn uses %s, which the caller releases in a defer statement", v.Name())
+			} else if c.assignedLater(v) {
+				reason = fmt.Sprintf("fn uses %s, to which the caller assigns later", v.Name())
 			}
 		case *ast.AssignStmt:
 			if n.Tok != token.DEFINE {
@@ -184,16 +193,30 @@ func (c *checker) keeps(ctx *types.Var) string {
 	return reason
 }
 
+// assignedLater reports whether a statement after the call assigns to v.
+func (c *checker) assignedLater(v *types.Var) bool {
+	for _, a := range origin.Assignments(c.TypesInfo, c.root, v) {
+		if a.Stmt.Pos() > c.call.End() {
+			return true
+		}
+	}
+	return false
+}
+
 // released are the variables that a defer statement around the flight
-// releases: v in defer v.Close(), defer pool.Put(v).
-func (c *checker) released() map[*types.Var]bool {
-	released := make(map[*types.Var]bool)
+// releases: v in defer v.Close(), defer pool.Put(v). locked reports whether
+// such a statement releases a lock.
+func (c *checker) released() (released map[*types.Var]bool, locked bool) {
+	released = make(map[*types.Var]bool)
 	ast.Inspect(c.root, func(n ast.Node) bool {
 		d, ok := n.(*ast.DeferStmt)
 		if !ok {
 			return n != c.call.Lit
 		}
 		if sel, ok := d.Call.Fun.(*ast.SelectorExpr); ok {
+			if sel.Sel.Name == "Unlock" || sel.Sel.Name == "RUnlock" {
+				locked = locked || d.Pos() < c.call.Pos()
+			}
 			if id, ok := sel.X.(*ast.Ident); ok {
 				if v, ok := c.TypesInfo.Uses[id].(*types.Var); ok && !c.receivers[v] {
 					released[v] = true
@@ -211,7 +234,7 @@ func (c *checker) released() map[*types.Var]bool {
 		}
 		return true
 	})
-	return released
+	return released, locked
 }
 
 // ofRequest reports whether a value of type t usually lives no longer than

@@ -35,10 +35,9 @@ import (
 	"go/types"
 
 	"golang.org/x/tools/go/analysis"
-	"golang.org/x/tools/go/ast/edge"
-	"golang.org/x/tools/go/ast/inspector"
 
 	"example.com/singleflight/vet/internal/flight"
+	"example.com/singleflight/vet/internal/outcome"
 )
 
 // Analyzer finds assertions on the value of a flight that has failed.
@@ -54,113 +53,18 @@ var Analyzer = &analysis.Analyzer{
 func run(pass *analysis.Pass) (any, error) {
 	calls := flight.Of(pass)
 	for _, call := range calls.Calls {
-		if call.Outermost() == nil || !returnsNil(pass.TypesInfo, calls, call.Body, 0) {
+		if !returnsNil(pass.TypesInfo, calls, call.Body, 0) {
 			continue
 		}
-		c := &checker{pass, call}
-		if call.Method == "DoChan" {
-			results, _ := call.Received(pass.TypesInfo)
-			for _, r := range results {
-				c.checkResult(r)
-			}
-			continue
-		}
-		s, ok := call.Cursor.Parent().Node().(*ast.AssignStmt)
-		if ok && len(s.Lhs) == 3 {
-			if v := c.variable(s.Lhs[0]); v != nil {
-				c.checkValue(v, c.variable(s.Lhs[1]))
-			}
+		for _, a := range outcome.Unchecked(pass.TypesInfo, call) {
+			pass.Report(analysis.Diagnostic{
+				Pos:     a.Expr.Pos(),
+				End:     a.Expr.End(),
+				Message: "this type assertion panics when fn returns nil and an error: look at " + a.Error + " first",
+			})
 		}
 	}
 	return nil, nil
-}
-
-type checker struct {
-	*analysis.Pass
-	call *flight.Call
-}
-
-// variable is the variable that e names, or nil.
-func (c *checker) variable(e ast.Expr) *types.Var {
-	id, ok := e.(*ast.Ident)
-	if !ok {
-		return nil
-	}
-	v, _ := c.TypesInfo.ObjectOf(id).(*types.Var)
-	return v
-}
-
-// checkValue reports the first use of v after the call if it is an
-// assertion, and err was not used before.
-func (c *checker) checkValue(v, err *types.Var) {
-	for cur := range c.after((*ast.Ident)(nil)) {
-		switch c.TypesInfo.Uses[cur.Node().(*ast.Ident)] {
-		case v:
-			c.report(cur, v.Name(), "the error")
-			return
-		case err:
-			if err != nil && cur.ParentEdgeKind() != edge.AssignStmt_Lhs {
-				return
-			}
-		}
-	}
-}
-
-// checkResult reports the first use of r, a Result, if it is an assertion on
-// its value.
-func (c *checker) checkResult(r *types.Var) {
-	for cur := range c.after((*ast.Ident)(nil)) {
-		if c.TypesInfo.Uses[cur.Node().(*ast.Ident)] != r || cur.ParentEdgeKind() == edge.AssignStmt_Lhs {
-			continue
-		}
-		if sel, ok := cur.Parent().Node().(*ast.SelectorExpr); ok && sel.Sel.Name == "Val" {
-			c.report(cur.Parent(), r.Name()+".Val", r.Name()+".Err")
-		}
-		return
-	}
-}
-
-// after are the nodes after the call, in the functions around it.
-func (c *checker) after(types ...ast.Node) func(func(inspector.Cursor) bool) {
-	return func(yield func(inspector.Cursor) bool) {
-		root, ok := c.call.Cursor.Inspector().Root().FindNode(c.call.Outermost())
-		if !ok {
-			return
-		}
-		for cur := range root.Preorder(types...) {
-			if cur.Node().Pos() >= c.call.End() && !yield(cur) {
-				return
-			}
-		}
-	}
-}
-
-// report reports the assertion on the value at cur, if it is one that can
-// panic.
-func (c *checker) report(cur inspector.Cursor, value, err string) {
-	if cur.ParentEdgeKind() != edge.TypeAssertExpr_X {
-		return
-	}
-	assert := cur.Parent()
-	if assert.Node().(*ast.TypeAssertExpr).Type == nil {
-		return // a type switch
-	}
-	switch p := assert.Parent().Node().(type) {
-	case *ast.AssignStmt:
-		if len(p.Lhs) == 2 && len(p.Rhs) == 1 {
-			return // with ok
-		}
-	case *ast.ValueSpec:
-		if len(p.Names) == 2 && len(p.Values) == 1 {
-			return
-		}
-	}
-	n := assert.Node()
-	c.Report(analysis.Diagnostic{
-		Pos:     n.Pos(),
-		End:     n.End(),
-		Message: "this type assertion panics when fn returns nil and an error: look at " + err + " first",
-	})
 }
 
 // returnsNil reports whether a function with this body can return a plain

@@ -7,6 +7,7 @@ import (
 	"context"
 	"database/sql"
 	"net/http"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -62,6 +63,42 @@ func assigns(ctx context.Context) (hit bool) {
 		return load(ctx, "") // want `ctx belongs .*\(no fix: fn assigns to hit of its caller\)`
 	})
 	return hit
+}
+
+func assignsField(ctx context.Context, c *counter) {
+	g.Do("", func() (any, error) {
+		c.n = 1
+		return load(ctx, "") // want `ctx belongs .*\(no fix: fn assigns to c of its caller\)`
+	})
+}
+
+type counter struct {
+	mu sync.Mutex
+	n  int
+}
+
+func (c *counter) locked(ctx context.Context) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g.Do("", func() (any, error) {
+		c.n++
+		return load(ctx, "") // want `ctx belongs .*\(no fix: the caller holds a lock\)`
+	})
+}
+
+// With Do, v is never nil.
+func asserted(ctx context.Context) (int, error) {
+	v, err, _ := g.Do("", func() (any, error) {
+		return 1, ctx.Err() // want `ctx belongs .*\(no fix: the value is asserted before a look at the error, which panics when a caller leaves\)`
+	})
+	return v.(int), err
+}
+
+func reads(ctx context.Context, id string) {
+	g.Do("", func() (any, error) {
+		return load(ctx, id) // want `ctx belongs .*\(no fix: fn uses id, to which the caller assigns later\)`
+	})
+	id = "other"
 }
 
 func counts(ctx context.Context) (n int) {
