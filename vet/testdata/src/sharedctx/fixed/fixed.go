@@ -3,10 +3,10 @@ package fixed
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	sf "golang.org/x/sync/singleflight"
+	"slog"
 )
 
 type store struct {

@@ -4,11 +4,11 @@ package negative
 import (
 	"context"
 	"log"
-	"log/slog"
-	"net/http"
 	"time"
 
 	"golang.org/x/sync/singleflight"
+	"slog"
+	"web"
 )
 
 var g singleflight.Group
@@ -86,9 +86,9 @@ func (s *service) receiver(id string) {
 	g.Do(id, func() (any, error) { return load(s.app.Context(), id) })
 }
 
-func outside(r *http.Request, id string) {
+func outside(r *web.Request, id string) {
 	load(r.Context(), id)
-	g.Do(id, func() (any, error) { return r.Header.Get(id), nil })
+	g.Do(id, func() (any, error) { return r.Header[id], nil })
 }
 
 func received(ctx context.Context, id string) (any, error) {

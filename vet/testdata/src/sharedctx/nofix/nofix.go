@@ -5,25 +5,24 @@ package nofix
 import (
 	"bytes"
 	"context"
-	"database/sql"
-	"net/http"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
+	"web"
 )
 
 var g singleflight.Group
 
 func load(ctx context.Context, id string) (any, error) { return id, ctx.Err() }
 
-func request(r *http.Request, id string) {
+func request(r *web.Request, id string) {
 	g.Do(id, func() (any, error) {
 		return load(r.Context(), id) // want `r.Context\(\) belongs to the caller .*\(no fix: fn uses r, which belongs to the caller\)`
 	})
 }
 
-func handler(w http.ResponseWriter, r *http.Request) {
+func handler(w web.ResponseWriter, r *web.Request) {
 	ctx := r.Context()
 	g.Do("", func() (any, error) {
 		w.WriteHeader(200)
@@ -31,7 +30,7 @@ func handler(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func transaction(ctx context.Context, tx *sql.Tx) {
+func transaction(ctx context.Context, tx *web.Tx) {
 	g.Do("", func() (any, error) {
 		return tx.ExecContext(ctx, "") // want `ctx belongs .*\(no fix: fn uses tx, which belongs`
 	})
@@ -193,7 +192,7 @@ type job struct {
 	id  string
 }
 
-func sends(ctx context.Context, tx *sql.Tx, jobs chan job) {
+func sends(ctx context.Context, tx *web.Tx, jobs chan job) {
 	g.Do("", func() (any, error) {
 		_ = tx
 		jobs <- job{id: "", ctx: ctx} // want `ctx belongs .*\(no fix: fn uses tx, which belongs`

@@ -3,11 +3,11 @@ package ours
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	"example.com/singleflight"
 	dropin "example.com/singleflight/dropin"
+	"slog"
 )
 
 type user struct{}
