@@ -84,7 +84,7 @@ func (m *migrator) move(g *group, calls []*flight.Call) {
 			g.leave("fn is not written at the call in line %d", m.line(call.CallExpr))
 			return
 		}
-		returns[i] = ownReturns(call.Lit.Body)
+		returns[i] = flight.Returns(call.Lit.Body)
 		for _, r := range returns[i] {
 			m.returned(g, r)
 		}
@@ -101,18 +101,10 @@ func (m *migrator) move(g *group, calls []*flight.Call) {
 
 // returned takes the type of what r returns for that of g's values.
 func (m *migrator) returned(g *group, r *ast.ReturnStmt) {
-	var t types.Type
-	switch len(r.Results) {
-	case 2:
-		if m.TypesInfo.Types[r.Results[0]].IsNil() {
-			return
-		}
-		t = types.Default(m.TypesInfo.TypeOf(r.Results[0]))
-	case 1:
-		if tuple, ok := m.TypesInfo.TypeOf(r.Results[0]).(*types.Tuple); ok && tuple.Len() == 2 {
-			t = tuple.At(0).Type()
-		}
+	if len(r.Results) == 2 && m.TypesInfo.Types[r.Results[0]].IsNil() {
+		return
 	}
+	t := flight.Returned(m.TypesInfo, r)
 	switch {
 	case t == nil:
 		g.leave("the return in line %d names no value", m.line(r))
@@ -310,21 +302,6 @@ func (m *migrator) named(g *group, t types.Type, pos token.Pos, depth int) {
 	default:
 		g.leave("the type of its values has no name")
 	}
-}
-
-// ownReturns are the return statements of a function with this body.
-func ownReturns(body *ast.BlockStmt) []*ast.ReturnStmt {
-	var list []*ast.ReturnStmt
-	ast.Inspect(body, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.FuncLit:
-			return false
-		case *ast.ReturnStmt:
-			list = append(list, n)
-		}
-		return true
-	})
-	return list
 }
 
 func isAny(t types.Type) bool {

@@ -45,6 +45,30 @@ func hasOwnDone(t types.Type) bool {
 	return ok && len(index) == 1
 }
 
+// keepsContext reports whether a value of type t has a context in it, or
+// is a stream, which commonly ends with the context that it was opened with.
+func keepsContext(t types.Type, depth int) bool {
+	if isContext(t) {
+		return true
+	}
+	if obj, _, _ := types.LookupFieldOrMethod(t, true, nil, "Read"); obj != nil {
+		return true
+	}
+	if p, ok := types.Unalias(t).(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	s, ok := t.Underlying().(*types.Struct)
+	if !ok || depth > 1 {
+		return false
+	}
+	for f := range s.Fields() {
+		if _, ok := types.Unalias(f.Type()).(*types.Named); isContext(f.Type()) || ok && keepsContext(f.Type(), depth+1) {
+			return true
+		}
+	}
+	return false
+}
+
 // returnsContext reports whether t, the type of a call, is a context or
 // begins with one.
 func returnsContext(t types.Type) bool {

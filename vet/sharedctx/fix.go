@@ -39,6 +39,10 @@ func (c *checker) doContext(uses []use) (analysis.SuggestedFix, string) {
 	if reason == "" {
 		reason = c.redeclares(v)
 	}
+	if reason == "" && c.valueKeepsContext() {
+		// fn's context is canceled when fn has returned.
+		reason = "the value keeps a context, or reads from one"
+	}
 	if reason == "" && len(outcome.Unchecked(c.TypesInfo, c.call)) > 0 {
 		// A caller that leaves gets the zero value, here a nil interface.
 		reason = "the value is asserted before a look at the error, which panics when a caller leaves"
@@ -235,6 +239,17 @@ func (c *checker) released() (released map[*types.Var]bool, locked bool) {
 		return true
 	})
 	return released, locked
+}
+
+// valueKeepsContext reports whether the flight has a value that may use
+// fn's context after fn has returned.
+func (c *checker) valueKeepsContext() bool {
+	for _, r := range flight.Returns(c.call.Lit.Body) {
+		if t := flight.Returned(c.TypesInfo, r); t != nil && keepsContext(t, 0) {
+			return true
+		}
+	}
+	return false
 }
 
 // ofRequest reports whether a value of type t usually lives no longer than

@@ -44,11 +44,13 @@
 // instead, which the message names where the function stores into a cache.
 //
 // DoContext runs the function on another goroutine, which can outlive the
-// caller. There is therefore no fix where the function uses what belongs to
-// one request (an *http.Request, a transaction, a buffer, something that the
-// caller releases in a defer statement), where it assigns to a variable of
-// the caller, or where the change does not reach all uses of the group. The
-// report then says why.
+// caller, and cancels its context when it has returned. There is therefore no
+// fix where the function uses what belongs to one request (an *http.Request,
+// a transaction, a buffer, something that the caller releases in a defer
+// statement), where it assigns to a variable of the caller, where the caller
+// holds a lock, where the value keeps the context, where it is asserted before
+// a look at the error, or where the change does not reach all uses of the
+// group. The report then says why.
 package sharedctx
 
 import (

@@ -73,30 +73,18 @@ func returnsNil(info *types.Info, calls *flight.Calls, body *ast.BlockStmt, dept
 	if body == nil || depth > 3 {
 		return false
 	}
-	found := false
-	ast.Inspect(body, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.FuncLit:
-			return false
-		case *ast.ReturnStmt:
-			switch len(n.Results) {
-			case 2:
-				found = found || info.Types[n.Results[0]].IsNil()
-			case 1:
-				call, ok := ast.Unparen(n.Results[0]).(*ast.CallExpr)
-				if !ok {
-					break
-				}
-				tuple, ok := info.TypeOf(call).(*types.Tuple)
-				if !ok || tuple.Len() != 2 || !types.IsInterface(tuple.At(0).Type()) {
-					break
-				}
-				if decl := calls.Callee(call); decl != nil {
-					found = found || returnsNil(info, calls, decl.Body, depth+1)
-				}
+	for _, r := range flight.Returns(body) {
+		if len(r.Results) == 2 && info.Types[r.Results[0]].IsNil() {
+			return true
+		}
+		if t := flight.Returned(info, r); len(r.Results) != 1 || t == nil || !types.IsInterface(t) {
+			continue // a nil of type t is not a nil interface
+		}
+		if call, ok := ast.Unparen(r.Results[0]).(*ast.CallExpr); ok {
+			if decl := calls.Callee(call); decl != nil && returnsNil(info, calls, decl.Body, depth+1) {
+				return true
 			}
 		}
-		return !found
-	})
-	return found
+	}
+	return false
 }

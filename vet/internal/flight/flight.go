@@ -349,3 +349,35 @@ func (c *Calls) declaredAs(v *types.Var, root ast.Node) *ast.FuncLit {
 	}
 	return lit
 }
+
+// Returns are the return statements of a function with this body, without
+// those of the function literals in it.
+func Returns(body *ast.BlockStmt) []*ast.ReturnStmt {
+	var list []*ast.ReturnStmt
+	ast.Inspect(body, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncLit:
+			return false
+		case *ast.ReturnStmt:
+			list = append(list, n)
+		}
+		return true
+	})
+	return list
+}
+
+// Returned is the type of the value that r, which returns a value and an
+// error, returns; or nil.
+func Returned(info *types.Info, r *ast.ReturnStmt) types.Type {
+	switch len(r.Results) {
+	case 2:
+		if t := info.TypeOf(r.Results[0]); t != nil {
+			return types.Default(t)
+		}
+	case 1:
+		if tuple, ok := info.TypeOf(r.Results[0]).(*types.Tuple); ok && tuple.Len() == 2 {
+			return tuple.At(0).Type()
+		}
+	}
+	return nil
+}

@@ -5,6 +5,7 @@ package nofix
 import (
 	"bytes"
 	"context"
+	"io"
 	"sync"
 	"time"
 
@@ -98,6 +99,22 @@ func reads(ctx context.Context, id string) {
 		return load(ctx, id) // want `ctx belongs .*\(no fix: fn uses id, to which the caller assigns later\)`
 	})
 	id = "other"
+}
+
+type lazy struct{ ctx context.Context }
+
+func newLazy(ctx context.Context) (*lazy, error) { return &lazy{ctx}, nil }
+
+func keeps(ctx context.Context) {
+	g.Do("", func() (any, error) {
+		return newLazy(ctx) // want `ctx belongs .*\(no fix: the value keeps a context, or reads from one\)`
+	})
+}
+
+func opens(ctx context.Context, open func(context.Context) (io.Reader, error)) {
+	g.Do("", func() (any, error) {
+		return open(ctx) // want `ctx belongs .*\(no fix: the value keeps a context, or reads from one\)`
+	})
 }
 
 func counts(ctx context.Context) (n int) {
