@@ -28,7 +28,6 @@ package localgroup
 
 import (
 	"go/ast"
-	"go/token"
 	"go/types"
 	"strings"
 
@@ -74,7 +73,7 @@ func run(pass *analysis.Pass) (any, error) {
 
 // madeIn reports whether v is a local variable of fn, and a new group.
 func madeIn(info *types.Info, fn ast.Node, v *types.Var) bool {
-	if origin.Captured(v, fn) || v.IsField() || v.Parent() == nil || v.Pkg() != nil && v.Parent() == v.Pkg().Scope() {
+	if v.Pos() < fn.Pos() || fn.End() <= v.Pos() {
 		return false
 	}
 	assignments := origin.Assignments(info, fn, v)
@@ -90,14 +89,14 @@ func madeIn(info *types.Info, fn ast.Node, v *types.Var) bool {
 		return true
 	case *ast.UnaryExpr:
 		_, lit := ast.Unparen(value.X).(*ast.CompositeLit)
-		return value.Op == token.AND && lit
+		return lit
 	case *ast.CallExpr:
 		id, ok := value.Fun.(*ast.Ident)
 		if !ok {
 			return false
 		}
-		_, builtin := info.Uses[id].(*types.Builtin)
-		return builtin && id.Name == "new"
+		_, builtin := info.Uses[id].(*types.Builtin) // new
+		return builtin
 	}
 	return false
 }

@@ -83,3 +83,17 @@ func outer(id string) func() {
 	var g singleflight.Group
 	return func() { g.Do(id, load) }
 }
+
+func methodValue(id string) func(string, func() (any, error)) (any, error, bool) {
+	var g singleflight.Group
+	g.Do(id, load)
+	return g.Do
+}
+
+func conditional(id string, s *service) {
+	g := new(singleflight.Group)
+	if s != nil {
+		g = s.g
+	}
+	g.Do(id, load)
+}

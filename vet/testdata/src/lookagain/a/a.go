@@ -239,3 +239,41 @@ func (u *users) fill(ctx context.Context, id string) (any, error) {
 	v, err, _ := u.g.Fill(ctx, u.cache, id, func(ctx context.Context) (any, error) { return load(id) })
 	return v, err
 }
+
+// Fill looks again by itself.
+func (u *users) fillAndStore(ctx context.Context, id string) (any, error) {
+	if v, ok := u.cache.Get(id); ok {
+		return v, nil
+	}
+	v, err, _ := u.g.Fill(ctx, u.cache, id, func(ctx context.Context) (any, error) {
+		v, err := load(id)
+		u.cache.Set(id, v)
+		return v, err
+	})
+	return v, err
+}
+
+func (s *store) inLiteral() func(id string) (any, error) {
+	return func(id string) (any, error) {
+		if v, ok := s.cache.Get(id); ok {
+			return v, nil
+		}
+		v, err, _ := s.g.Do(id, func() (any, error) { // want `s.cache is looked into before Do but not inside fn`
+			v, err := load(id)
+			s.cache.Set(id, v)
+			return v, err
+		})
+		return v, err
+	}
+}
+
+// What is stored afterwards is something else.
+func (s *store) storesOther(id string) (any, error) {
+	if v, ok := s.cache.Get(id); ok {
+		return v, nil
+	}
+	v, err, shared := s.g.Do(id, func() (any, error) { return load(id) })
+	s.cache.Set("shared", shared)
+	s.cache.Set("failed", err)
+	return v, err
+}
