@@ -44,10 +44,8 @@ func Unchecked(info *types.Info, call *flight.Call) []Assertion {
 	}
 	s, ok := call.Cursor.Parent().Node().(*ast.AssignStmt)
 	if ok && len(s.Lhs) == 3 {
-		if v := variable(info, s.Lhs[0]); v != nil {
-			if cur, ok := firstOfValue(info, call, v, variable(info, s.Lhs[1])); ok {
-				add(cur, "the error")
-			}
+		if cur, ok := firstOfValue(info, call, variable(info, s.Lhs[0]), variable(info, s.Lhs[1])); ok {
+			add(cur, "the error")
 		}
 	}
 	return list
@@ -60,7 +58,7 @@ func firstOfValue(info *types.Info, call *flight.Call, v, err *types.Var) (inspe
 		case v:
 			return cur, true
 		case err:
-			if err != nil && cur.ParentEdgeKind() != edge.AssignStmt_Lhs {
+			if cur.ParentEdgeKind() != edge.AssignStmt_Lhs {
 				return cur, false
 			}
 		}

@@ -124,3 +124,23 @@ func unknown(id string, fn func() (any, error)) (bool, error) {
 	v, err, _ := g.Do(id, fn)
 	return v.(bool), err
 }
+
+// A function that calls itself is not followed for ever.
+func recursive(n int) (any, error) { return recursive(n - 1) }
+
+func recursion(id string) (bool, error) {
+	v, err, _ := g.Do(id, func() (any, error) { return recursive(1) })
+	return v.(bool), err
+}
+
+// Setting the error is no look at it.
+func setError(id string) (*user, error) {
+	v, err, _ := g.Do(id, mayBeNil)
+	err = nil
+	return v.(*user), err // want `this type assertion panics`
+}
+
+func blank(id string) bool {
+	_, err, _ := g.Do(id, mayBeNil)
+	return err == nil
+}
