@@ -7,6 +7,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,6 +73,23 @@ func program(t *testing.T) (dir string) {
 	}
 	must(t, dir, "go", "mod", "edit", "-require=example.com/singleflight@v0.0.0", "-replace=example.com/singleflight="+library)
 	return dir
+}
+
+// What is often wrong, or asks for a decision, is off by default.
+func TestOffByDefault(t *testing.T) {
+	off := map[string]bool{"joinedkey.on": true, "migrate.on": true, "missingkey.on": true, "sharedctx.fields": true}
+	for _, a := range analyzers {
+		a.Flags.VisitAll(func(f *flag.Flag) {
+			name := a.Name + "." + f.Name
+			if !off[name] || f.DefValue != "false" {
+				t.Errorf("flag %s is %s by default, want one of %v and false", name, f.DefValue, off)
+			}
+			delete(off, name)
+		})
+	}
+	if len(off) > 0 {
+		t.Errorf("no analyzer has the flags %v", off)
+	}
 }
 
 const report = "program.go:23:17: ctx belongs to the caller that starts the flight"

@@ -31,6 +31,31 @@ func missing(id string, limit int, tags []string) {
 	})
 }
 
+// The first one in the list of parameters is named.
+func several(a, b int, rows [][]string, id string) {
+	g.Do(id, func() (any, error) {
+		return load(a + b) // want `fn depends on a and the key`
+	})
+	sum := b + a
+	g.Do(id, func() (any, error) {
+		return load(sum, b) // want `fn depends on a and the key`
+	})
+	g.Do(id, func() (any, error) {
+		return load(rows) // want `fn depends on rows and the key`
+	})
+}
+
+func named() (any, error) { return load(0) }
+
+func nothingMissing(id string, n int) {
+	g.Do(id, named)
+	n = n + len(id)
+	g.Do(fmt.Sprint(id, n), func() (any, error) { return load(n) })
+	for i := range n {
+		g.Do(fmt.Sprint(i), func() (any, error) { return load(i) })
+	}
+}
+
 func held(id string, limit int, c *client, timeout time.Duration, at time.Time) {
 	key := fmt.Sprintf("%s:%d", id, limit)
 	g.Do(key, func() (any, error) { return load(id, limit) })
