@@ -161,17 +161,28 @@ func TestVettool(t *testing.T) {
 	}
 }
 
-// Packages with errors are noted, and the others are analyzed.
+// The errors of a package are printed, and what can be read of it is
+// analyzed, as the other packages are.
 func TestPackageWithErrors(t *testing.T) {
 	dir := program(t)
 	if err := os.Mkdir(filepath.Join(dir, "broken"), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "broken", "broken.go"), []byte("package broken\n\nvar x int = missing\n"), 0o666); err != nil {
+	source, err := os.ReadFile(filepath.Join(dir, "program.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source = append(source, "\nvar x int = missing\n"...)
+	if err := os.WriteFile(filepath.Join(dir, "broken", "broken.go"), source, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	out, code := run(t, dir, vet, "./...")
-	if code == 0 || !strings.Contains(out, report) || !strings.Contains(out, "undefined: missing") {
-		t.Errorf("singleflight-vet ./...: exit code %d, want a report and the error of the other package:\n%s", code, out)
+	if code == 0 || !strings.Contains(out, "undefined: missing") {
+		t.Errorf("singleflight-vet ./...: exit code %d, want a failure and the error:\n%s", code, out)
+	}
+	for _, want := range []string{report, "broken.go:23:17: ctx belongs", "(no fix: the package has errors)"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("singleflight-vet ./... does not report %q:\n%s", want, out)
+		}
 	}
 }
