@@ -279,8 +279,23 @@ func (c *checker) ownerOfValue(e ast.Expr, pos token.Pos, depth int) owner {
 		if v, ok := c.TypesInfo.Uses[e.Sel].(*types.Var); ok && v.IsField() && isContext(v.Type()) {
 			return field
 		}
+	case *ast.UnaryExpr:
+		return c.ownerOfValue(e.X, pos, depth)
+	case *ast.CompositeLit:
+		// A context around another one.
+		own := nobody
+		if hasOwnDone(c.TypesInfo.TypeOf(e)) {
+			return own
+		}
+		for _, elt := range e.Elts {
+			if kv, ok := elt.(*ast.KeyValueExpr); ok {
+				elt = kv.Value
+			}
+			own = max(own, c.ownerOfValue(elt, pos, depth))
+		}
+		return own
 	case *ast.CallExpr:
-		if detaches(e) {
+		if detaches(e) || c.detachesInBody(e, depth) {
 			return nobody
 		}
 		if sel, ok := e.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "Context" && len(e.Args) == 0 {
@@ -298,6 +313,24 @@ func (c *checker) ownerOfValue(e ast.Expr, pos token.Pos, depth int) owner {
 		return own
 	}
 	return nobody
+}
+
+// detachesInBody reports whether call calls a function of this package that
+// returns no context made from those that it is given.
+func (c *checker) detachesInBody(call *ast.CallExpr, depth int) bool {
+	decl := c.finder.Calls.Callee(call)
+	if decl == nil || depth > 20 {
+		return false
+	}
+	in := &checker{Pass: c.Pass, call: c.call, root: decl, finder: c.finder}
+	in.params, in.receivers = origin.Params(c.TypesInfo, decl, decl.Body.Pos())
+	returns := flight.Returns(decl.Body)
+	for _, r := range returns {
+		if len(r.Results) == 0 || in.ownerOfValue(r.Results[0], r.Pos(), depth+1) != nobody {
+			return false
+		}
+	}
+	return len(returns) > 0
 }
 
 // fromParam reports whether v is a parameter, or is made from one.
@@ -366,7 +399,7 @@ func (c *checker) matters(cur, lit inspector.Cursor, followed map[*types.Var]boo
 		return false // it is the variable that is set
 	case edge.CallExpr_Args:
 		call := parent.Node().(*ast.CallExpr)
-		if detaches(call) || c.onlyReads(call) {
+		if detaches(call) || c.onlyReads(call) || returnsContext(c.TypesInfo.TypeOf(call)) && c.detachesInBody(call, 0) {
 			return false
 		}
 		if !returnsContext(c.TypesInfo.TypeOf(call)) {

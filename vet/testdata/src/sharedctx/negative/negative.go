@@ -150,3 +150,23 @@ func others(ctx context.Context, id string) {
 }
 
 var packageLevel, _, _ = g.Do("", func() (any, error) { return load(context.Background(), "") })
+
+// The function does not return what it is given.
+func renewed(ctx context.Context) (context.Context, func()) {
+	if ctx == nil {
+		return context.Background(), func() {}
+	}
+	return &suppressed{Context: ctx}, func() {}
+}
+
+func inBody(ctx context.Context, id string) {
+	free, end := renewed(ctx)
+	free = context.WithValue(free, "key", id)
+	defer end()
+	g.Do(id, func() (any, error) { return load(free, id) })
+	g.Do(id, func() (any, error) {
+		ctx, end := renewed(ctx)
+		defer end()
+		return load(ctx, id)
+	})
+}

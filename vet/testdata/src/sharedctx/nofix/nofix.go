@@ -216,3 +216,10 @@ func sends(ctx context.Context, tx *web.Tx, jobs chan job) {
 		return nil, nil
 	})
 }
+
+func around(ctx context.Context) (context.Context, error) { return &wrapper{Context: ctx}, nil }
+
+func inBody(ctx context.Context, id string) {
+	same, _ := around(ctx)
+	g.DoChan(id, func() (any, error) { return load(same, id) }) // want `same belongs to the caller`
+}
