@@ -34,15 +34,29 @@ func implementsContext(t types.Type) bool {
 	return true
 }
 
-// hasOwnDone reports whether t is a context that is made around another one,
-// but says by itself when it is done.
-func hasOwnDone(t types.Type) bool {
+// contextIn is the context in lit, a literal of a context around another
+// one, that says when the new one is done; or nil if the new one says so
+// by itself.
+func contextIn(info *types.Info, lit *ast.CompositeLit) ast.Expr {
+	t := info.TypeOf(lit)
 	if t == nil {
-		return false
+		return nil
 	}
+	s, ok := t.Underlying().(*types.Struct)
 	obj, index, _ := types.LookupFieldOrMethod(t, true, nil, "Done")
-	_, ok := obj.(*types.Func)
-	return ok && len(index) == 1
+	if _, method := obj.(*types.Func); !ok || !method || len(index) == 1 {
+		return nil
+	}
+	for i, elt := range lit.Elts {
+		if kv, ok := elt.(*ast.KeyValueExpr); ok {
+			if key, ok := kv.Key.(*ast.Ident); ok && key.Name == s.Field(index[0]).Name() {
+				return kv.Value
+			}
+		} else if i == index[0] {
+			return elt
+		}
+	}
+	return nil
 }
 
 // keepsContext reports whether a value of type t has a context in it, or

@@ -282,18 +282,9 @@ func (c *checker) ownerOfValue(e ast.Expr, pos token.Pos, depth int) owner {
 	case *ast.UnaryExpr:
 		return c.ownerOfValue(e.X, pos, depth)
 	case *ast.CompositeLit:
-		// A context around another one.
-		own := nobody
-		if hasOwnDone(c.TypesInfo.TypeOf(e)) {
-			return own
+		if inner := contextIn(c.TypesInfo, e); inner != nil {
+			return c.ownerOfValue(inner, pos, depth)
 		}
-		for _, elt := range e.Elts {
-			if kv, ok := elt.(*ast.KeyValueExpr); ok {
-				elt = kv.Value
-			}
-			own = max(own, c.ownerOfValue(elt, pos, depth))
-		}
-		return own
 	case *ast.CallExpr:
 		if detaches(e) || c.detachesInBody(e, depth) {
 			return nobody
@@ -411,7 +402,11 @@ func (c *checker) matters(cur, lit inspector.Cursor, followed map[*types.Var]boo
 			parent = parent.Parent()
 		}
 		lit, ok := parent.Node().(*ast.CompositeLit)
-		return !ok || !hasOwnDone(c.TypesInfo.TypeOf(lit))
+		if !ok || !implementsContext(c.TypesInfo.TypeOf(lit)) {
+			return true
+		}
+		inner := contextIn(c.TypesInfo, lit)
+		return inner != nil && inner.Pos() <= cur.Node().Pos() && cur.Node().End() <= inner.End()
 	case edge.AssignStmt_Rhs:
 		s := parent.Node().(*ast.AssignStmt)
 		i := cur.ParentEdgeIndex()

@@ -105,9 +105,21 @@ func (suppressed) Done() <-chan struct{} { return nil }
 
 func (suppressed) Err() error { return nil }
 
+// values has the values of one context, and ends with another.
+type values struct {
+	context.Context
+	values context.Context
+}
+
+func (v *values) Value(key any) any { return v.values.Value(key) }
+
 func wrapped(ctx context.Context, id string) {
 	g.Do(id, func() (any, error) { return load(suppressed{ctx}, id) })
 	g.Do(id, func() (any, error) { return load(&suppressed{Context: ctx}, id) })
+	g.Do(id, func() (any, error) { return load(&values{values: ctx, Context: context.Background()}, id) })
+	kept, cancel := context.WithCancel(&values{context.Background(), ctx})
+	g.DoChan(id, func() (any, error) { return load(kept, id) })
+	cancel()
 }
 
 type statistics interface {
