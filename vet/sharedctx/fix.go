@@ -281,59 +281,38 @@ func ofRequest(t types.Type) bool {
 }
 
 // redeclares is a reason why fn cannot have a parameter of v's name, or "":
-// its body declares that name in the same block, which the parameter would
-// share.
+// the outermost block of its body, which a parameter would share, declares
+// that name.
 func (c *checker) redeclares(v *types.Var) string {
-	reason := fmt.Sprintf("fn declares a %s of its own", v.Name())
-	declares := func(id *ast.Ident) bool { return id.Name == v.Name() && c.TypesInfo.Defs[id] != nil }
+	scope := c.TypesInfo.Scopes[c.call.Lit.Type]
+	if scope == nil {
+		return "fn cannot be read"
+	}
+	own := scope.Lookup(v.Name())
+	if own == nil {
+		return ""
+	}
 	for _, stmt := range c.call.Lit.Body.List {
-		switch s := stmt.(type) {
-		case *ast.AssignStmt:
-			if s.Tok != token.DEFINE {
+		s, ok := stmt.(*ast.AssignStmt)
+		if !ok || s.Tok != token.DEFINE || !isContext(own.Type()) {
+			continue
+		}
+		var here, others bool
+		for _, lhs := range s.Lhs {
+			id, ok := lhs.(*ast.Ident)
+			if !ok || id.Name == "_" || c.TypesInfo.Defs[id] == nil {
 				continue
 			}
-			var others int
-			var own *ast.Ident
-			for _, lhs := range s.Lhs {
-				if id, ok := lhs.(*ast.Ident); ok && declares(id) {
-					own = id
-				} else if ok && c.TypesInfo.Defs[id] != nil && id.Name != "_" {
-					others++
-				}
+			if c.TypesInfo.Defs[id] == own {
+				here = true
+			} else {
+				others = true
 			}
+		}
+		if here && others {
 			// ctx, span := start(ctx) becomes an assignment to the parameter.
-			if own != nil && (others == 0 || !isContext(c.TypesInfo.TypeOf(own))) {
-				return reason
-			}
-		case *ast.DeclStmt:
-			decl, ok := s.Decl.(*ast.GenDecl)
-			if !ok {
-				continue
-			}
-			for _, spec := range decl.Specs {
-				switch spec := spec.(type) {
-				case *ast.ValueSpec:
-					for _, id := range spec.Names {
-						if declares(id) {
-							return reason
-						}
-					}
-				case *ast.TypeSpec:
-					if declares(spec.Name) {
-						return reason
-					}
-				}
-			}
+			return ""
 		}
 	}
-	if r := c.call.Lit.Type.Results; r != nil {
-		for _, f := range r.List {
-			for _, id := range f.Names {
-				if declares(id) {
-					return reason
-				}
-			}
-		}
-	}
-	return ""
+	return fmt.Sprintf("fn declares a %s of its own", v.Name())
 }

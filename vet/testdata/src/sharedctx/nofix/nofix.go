@@ -147,6 +147,14 @@ func redeclares(ctx context.Context) {
 	})
 }
 
+func redeclaresInVar(ctx context.Context) {
+	g.Do("", func() (any, error) {
+		load(ctx, "") // want `ctx belongs .*\(no fix: fn declares a ctx of its own\)`
+		var ctx = context.Background()
+		return load(ctx, "")
+	})
+}
+
 func named(ctx context.Context) {
 	fn := func() (any, error) {
 		return load(ctx, "") // want `ctx belongs .*\(no fix: fn is not written at the call\)`
