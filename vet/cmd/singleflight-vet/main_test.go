@@ -1,0 +1,188 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// vet is the command, built once for all tests.
+var vet string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "singleflight-vet")
+	if err != nil {
+		panic(err)
+	}
+	vet = filepath.Join(dir, "singleflight-vet")
+	build := exec.Command("go", "build", "-o", vet, ".")
+	build.Stderr = os.Stderr
+	code := 1
+	if build.Run() == nil {
+		code = m.Run()
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// run runs a command in dir, and returns what it prints and its exit code.
+func run(t *testing.T, dir, name string, args ...string) (output string, code int) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "PWD="+dir, "GOFLAGS=-mod=mod", "GOWORK=off")
+	out, err := cmd.CombinedOutput()
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		return string(out), exit.ExitCode()
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	return string(out), 0
+}
+
+// must fails the test unless the command succeeds.
+func must(t *testing.T, dir, name string, args ...string) string {
+	t.Helper()
+	out, code := run(t, dir, name, args...)
+	if code != 0 {
+		t.Fatalf("%s %s: exit code %d\n%s", filepath.Base(name), strings.Join(args, " "), code, out)
+	}
+	return out
+}
+
+// program copies testdata/program to a new folder, and lets it use the
+// library of this repository.
+func program(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("testdata/program")); err != nil {
+		t.Fatal(err)
+	}
+	library, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, dir, "go", "mod", "edit", "-require=example.com/singleflight@v0.0.0", "-replace=example.com/singleflight="+library)
+	return dir
+}
+
+// What is often wrong, or asks for a decision, is off by default.
+func TestOffByDefault(t *testing.T) {
+	off := map[string]bool{"joinedkey.on": true, "migrate.on": true, "missingkey.on": true, "sharedctx.fields": true}
+	for _, a := range analyzers {
+		a.Flags.VisitAll(func(f *flag.Flag) {
+			name := a.Name + "." + f.Name
+			if !off[name] || f.DefValue != "false" {
+				t.Errorf("flag %s is %s by default, want one of %v and false", name, f.DefValue, off)
+			}
+			delete(off, name)
+		})
+	}
+	if len(off) > 0 {
+		t.Errorf("no analyzer has the flags %v", off)
+	}
+}
+
+const report = "program.go:23:17: ctx belongs to the caller that starts the flight"
+
+// The fix makes a program right: its test fails before, and passes after.
+func TestFixedProgram(t *testing.T) {
+	dir := program(t)
+	if out, code := run(t, dir, "go", "test", "./..."); code == 0 || !strings.Contains(out, "context canceled") {
+		t.Errorf("go test before the fix: exit code %d, want a failure that tells of a canceled context:\n%s", code, out)
+	}
+	if out, code := run(t, dir, vet, "./..."); code != 3 || strings.Count(out, report) != 1 {
+		t.Errorf("singleflight-vet ./...: exit code %d, want 3 and one report:\n%s", code, out)
+	}
+
+	source, err := os.ReadFile(filepath.Join(dir, "program.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	diff := must(t, dir, vet, "-fix", "-diff", "./...")
+	for _, want := range []string{
+		"\n-\t\"golang.org/x/sync/singleflight\"\n",
+		"\n+\t\"example.com/singleflight/dropin\"\n",
+		"\n+\tv, err, _ := u.group.DoContext(ctx, id, func(ctx context.Context) (interface{}, error) {\n",
+	} {
+		if !strings.Contains(diff, want) {
+			t.Errorf("singleflight-vet -fix -diff ./... lacks %q:\n%s", want, diff)
+		}
+	}
+	if now, _ := os.ReadFile(filepath.Join(dir, "program.go")); !bytes.Equal(now, source) {
+		t.Errorf("singleflight-vet -fix -diff ./... changed a file")
+	}
+
+	must(t, dir, vet, "-fix", "./...")
+	must(t, dir, "go", "vet", "./...")
+	must(t, dir, "go", "test", "./...")
+	must(t, dir, vet, "./...")
+}
+
+// After sharedctx's fix the group is dropin's. Before it, migrate gives it
+// the type of its values, and sharedctx's fix works on that, too.
+func TestMigratedProgram(t *testing.T) {
+	dir := program(t)
+	must(t, dir, vet, "-migrate", "-migrate.on", "-fix", "./...")
+	source, err := os.ReadFile(filepath.Join(dir, "program.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"singleflight.Group[string, string]", "return v, nil", "func() (string, error) {"} {
+		if !bytes.Contains(source, []byte(want)) {
+			t.Errorf("the migrated program lacks %q:\n%s", want, source)
+		}
+	}
+	must(t, dir, "go", "vet", "./...")
+	must(t, dir, vet, "-fix", "./...")
+	must(t, dir, "go", "test", "./...")
+	must(t, dir, vet, "./...")
+}
+
+// The command serves as a vettool, with its flags.
+func TestVettool(t *testing.T) {
+	dir := program(t)
+	out, code := run(t, dir, "go", "vet", "-vettool="+vet, "./...")
+	if code == 0 || !strings.Contains(out, report) {
+		t.Errorf("go vet -vettool: exit code %d, want a failure and the report:\n%s", code, out)
+	}
+	out, code = run(t, dir, "go", "vet", "-vettool="+vet, "-migrate", "-migrate.on", "./...")
+	if code == 0 || !strings.Contains(out, "group can be a Group[string, string]") || strings.Contains(out, report) {
+		t.Errorf("go vet -vettool -migrate -migrate.on: exit code %d, want migrate's report alone:\n%s", code, out)
+	}
+}
+
+// The errors of a package are printed, and what can be read of it is
+// analyzed, as the other packages are.
+func TestPackageWithErrors(t *testing.T) {
+	dir := program(t)
+	if err := os.Mkdir(filepath.Join(dir, "broken"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(filepath.Join(dir, "program.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source = append(source, "\nvar x int = missing\n"...)
+	if err := os.WriteFile(filepath.Join(dir, "broken", "broken.go"), source, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	out, code := run(t, dir, vet, "./...")
+	if code == 0 || !strings.Contains(out, "undefined: missing") {
+		t.Errorf("singleflight-vet ./...: exit code %d, want a failure and the error:\n%s", code, out)
+	}
+	for _, want := range []string{report, "broken.go:23:17: ctx belongs", "(no fix: the package has errors)"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("singleflight-vet ./... does not report %q:\n%s", want, out)
+		}
+	}
+}

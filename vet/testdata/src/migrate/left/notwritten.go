@@ -1,0 +1,7 @@
+package left
+
+import "golang.org/x/sync/singleflight"
+
+var notWritten singleflight.Group // want `notWritten is left as it is: fn is not written at the call in line 7`
+
+func function() { notWritten.Do("", load) }

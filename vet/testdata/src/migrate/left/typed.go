@@ -1,0 +1,10 @@
+package left
+
+import "golang.org/x/sync/singleflight"
+
+var local singleflight.Group // want `local is left as it is: thing is not a type in line 5`
+
+func localType() {
+	type thing struct{}
+	local.Do("", func() (any, error) { return thing{}, nil })
+}

@@ -1,0 +1,94 @@
+// Package fixed has calls that are mended, in all files of the package.
+package fixed
+
+import (
+	"context"
+	"time"
+
+	sf "golang.org/x/sync/singleflight"
+	"slog"
+)
+
+type store struct {
+	group sf.Group
+	cache map[string]any
+}
+
+func load(ctx context.Context, id string) (any, error) { return id, ctx.Err() }
+
+func start(ctx context.Context, name string) (context.Context, func()) { return ctx, func() {} }
+
+func (s *store) parameter(ctx context.Context, id string) (any, error) {
+	v, err, _ := s.group.Do(id, func() (any, error) {
+		return load(ctx, id) // want `ctx belongs to the caller that starts the flight: when it is canceled, every other caller fails; use DoContext, which cancels fn only when no caller is left$`
+	})
+	return v, err
+}
+
+func (s *store) derived(parent context.Context, id string) (any, error) {
+	ctx, cancel := context.WithTimeout(parent, time.Second)
+	defer cancel()
+	v, err, _ := s.group.Do(id, func() (any, error) {
+		return load(ctx, id) // want `ctx belongs to the caller`
+	})
+	return v, err
+}
+
+func (s *store) reassigned(ctx context.Context, id string) (any, error) {
+	ctx = context.WithValue(ctx, "key", id)
+	v, err, _ := s.group.Do(id, func() (any, error) {
+		slog.InfoContext(ctx, "loading")
+		select {
+		case <-ctx.Done(): // want `ctx belongs to the caller`
+			return nil, ctx.Err()
+		default:
+			return load(ctx, id)
+		}
+	})
+	return v, err
+}
+
+func (s *store) span(ctx context.Context, id string) (any, error) {
+	v, err, _ := s.group.Do(id, func() (any, error) {
+		ctx, end := start(ctx, "load") // want `ctx belongs to the caller`
+		defer end()
+		return load(ctx, id)
+	})
+	return v, err
+}
+
+func (s *store) conditional(ctx context.Context, id string, detach bool) (any, error) {
+	if detach {
+		ctx = context.Background()
+	}
+	v, err, _ := s.group.Do(id, func() (any, error) {
+		return load(ctx, id) // want `ctx belongs to the caller`
+	})
+	return v, err
+}
+
+// The message names Fill, but DoContext is still better than Do.
+func (s *store) stores(ctx context.Context, id string) (any, error) {
+	v, err, _ := s.group.Do(id, func() (any, error) {
+		v, err := load(ctx, id) // want `ctx belongs to the caller .*; use Fill, which finishes the load for the cache, or DoContext, which cancels it when no caller is left$`
+		if err == nil {
+			s.cache[id] = v
+		}
+		return v, err
+	})
+	return v, err
+}
+
+type carrier interface{ Context() context.Context }
+
+func inLiteral(s *store) func(context.Context, string) error {
+	return func(ctx context.Context, id string) error {
+		_, err, _ := s.group.Do(id, func() (any, error) {
+			func() {
+				load(ctx, id) // want `ctx belongs to the caller`
+			}()
+			return nil, nil
+		})
+		return err
+	}
+}

@@ -1,0 +1,15 @@
+// Package web has what belongs to one request, and is quicker to load than
+// net/http and database/sql.
+package web
+
+import "context"
+
+type Request struct{ Header map[string]string }
+
+func (*Request) Context() context.Context { return nil }
+
+type ResponseWriter interface{ WriteHeader(status int) }
+
+type Tx struct{}
+
+func (*Tx) ExecContext(ctx context.Context, query string) (any, error) { return nil, nil }
