@@ -553,7 +553,7 @@ func TestWindow(t *testing.T) {
 				if got := f.queries.Load(); got != tt.queries {
 					t.Errorf("%d queries, want %d", got, tt.queries)
 				}
-				if a, ok := c.get(aKey); !ok || a.sum != aSum {
+				if a, ok := c.Get(aKey); !ok || a.sum != aSum {
 					t.Errorf("in the cache: %v, %v, want %v", a.sum, ok, aSum)
 				}
 			})
@@ -619,7 +619,7 @@ func TestCancel(t *testing.T) {
 
 func TestColdCache(t *testing.T) {
 	var c cache
-	c.put(aKey, answer{sum: aSum})
+	c.Set(aKey, answer{sum: aSum})
 	s := stampede{callers: 3, key: aKey, want: aSum}
 	if _, err := s.run(t.Context(), &c, without(&c, new(fake).query)); err == nil {
 		t.Error("no error from a run that found its answers in the cache")

@@ -19,20 +19,28 @@ type cache struct {
 	m  map[key]answer
 }
 
-func (c *cache) get(k key) (answer, bool) {
+// Get, Set and Delete make it a singleflight.Cache.
+
+func (c *cache) Get(k key) (answer, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	a, ok := c.m[k]
 	return a, ok
 }
 
-func (c *cache) put(k key, a answer) {
+func (c *cache) Set(k key, a answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.m == nil {
 		c.m = make(map[key]answer)
 	}
 	c.m[k] = a
+}
+
+func (c *cache) Delete(k key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.m, k)
 }
 
 // A load finds the answer that the cache did not have.
@@ -43,7 +51,7 @@ func without(c *cache, query load) load {
 	return func(ctx context.Context, k key) (answer, error) {
 		a, err := query(ctx, k)
 		if err == nil {
-			c.put(k, a)
+			c.Set(k, a)
 		}
 		return a, err
 	}
@@ -52,15 +60,11 @@ func without(c *cache, query load) load {
 // with is the same, once for all who ask meanwhile.
 func with(c *cache, query load) load {
 	var g singleflight.Group[key, answer]
-	fill := without(c, query)
 	return func(ctx context.Context, k key) (answer, error) {
-		a, err, _ := g.Do(k, func() (answer, error) {
-			// A caller may have missed the cache before a flight and call Do
-			// after it. It starts a flight of its own, and would query again.
-			if a, ok := c.get(k); ok {
-				return a, nil
-			}
-			return fill(ctx, k)
+		a, err, _ := g.Fill(ctx, c, k, func(ctx context.Context) (answer, error) {
+			ctx, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
+			return query(ctx, k)
 		})
 		return a, err
 	}
@@ -91,7 +95,7 @@ func (s stampede) run(ctx context.Context, c *cache, load load) ([]caller, error
 	gate := make(chan struct{})
 	for i := range callers {
 		g.Go(func() error {
-			_, hit := c.get(s.key)
+			_, hit := c.Get(s.key)
 			missed.Done()
 			<-gate
 			if hit {
