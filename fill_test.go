@@ -707,42 +707,12 @@ func TestKeyThatDoesNotEqualItselfIsLoadedAndNotStored(t *testing.T) {
 
 // Old values.
 
-// A store that is written by hand around DoContext, in the usual way: look
-// into the cache, look again inside fn and store there, and after a write
-// Forget and Delete.
-func byHand(g group[int, int], cache singleflight.Cache[int, int]) cachetest.Store {
-	return cachetest.Store{
-		Cache: cache,
-		Read: func(ctx context.Context, key int, load func(context.Context) (int, error)) (int, error) {
-			if v, ok := cache.Get(key); ok {
-				return v, nil
-			}
-			v, err, _ := g.DoContext(ctx, key, func(ctx context.Context) (int, error) {
-				if v, ok := cache.Get(key); ok {
-					return v, nil
-				}
-				v, err := load(ctx)
-				if err == nil {
-					cache.Set(key, v)
-				}
-				return v, err
-			})
-			return v, err
-		},
-		Written: func(key int) {
-			g.Forget(key)
-			cache.Delete(key)
-		},
-		Forget: g.Forget,
-	}
-}
-
 // Once Invalidate has returned, the cache holds nothing older than the write,
 // and no read returns anything older: with readers who give up, Sets and
 // Deletes that take time, two writers and lone Forgets. The same with a store
 // that is written by hand has old values, or this would prove nothing.
 func TestNothingOldAfterInvalidate(t *testing.T) {
-	run := func(t *testing.T, store func(g group[int, int], cache singleflight.Cache[int, int]) cachetest.Store) (sum cachetest.Report) {
+	run := func(t *testing.T, store func(g cachetest.Group, cache singleflight.Cache[int, int]) cachetest.Store) (sum cachetest.Report) {
 		for seed := range uint64(pick(4, 1)) {
 			bubble(t, func(t *testing.T, g group[int, int]) {
 				r := cachetest.Run(seed, 20*time.Second, store(g, cachetest.Slow(newCache[int, int]())))
@@ -758,15 +728,13 @@ func TestNothingOldAfterInvalidate(t *testing.T) {
 		return sum
 	}
 	t.Run("Fill", func(t *testing.T) {
-		r := run(t, func(g group[int, int], cache singleflight.Cache[int, int]) cachetest.Store {
-			return cachetest.Fill(g, cache)
-		})
+		r := run(t, cachetest.Fill)
 		if t.Logf("%+v", r); r.Old > 0 || r.Writes < 1000 || r.Left < 100 {
 			t.Errorf("%+v, want nothing old, and a thousand writes", r)
 		}
 	})
 	t.Run("by hand", func(t *testing.T) {
-		if r := run(t, byHand); r.Old == 0 {
+		if r := run(t, cachetest.ByHand); r.Old == 0 {
 			t.Errorf("%+v: want something old, or the test does not work", r)
 		} else {
 			t.Logf("%+v", r)

@@ -227,7 +227,7 @@ func TestOldByHand(t *testing.T) {
 	t.Run("bubble", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, cache intCache) {
 			var g singleflight.Group[int, int]
-			r := cachetest.Run(1, pick(60*time.Second, 10*time.Second), byHand(&g, cachetest.Slow(cache)))
+			r := cachetest.Run(1, pick(60*time.Second, 10*time.Second), cachetest.ByHand(&g, cachetest.Slow(cache)))
 			if t.Logf("%+v", r); r.Old == 0 {
 				t.Error("want something old, or TestNothingOld proves nothing")
 			}
@@ -236,7 +236,7 @@ func TestOldByHand(t *testing.T) {
 	t.Run("real time", func(t *testing.T) {
 		each(t, func(t *testing.T, cache intCache) {
 			var g singleflight.Group[int, int]
-			wantOld(t, func() cachetest.Store { return byHand(&g, cache) })
+			wantOld(t, func() cachetest.Store { return cachetest.ByHand(&g, cache) })
 		})
 	})
 }
@@ -252,35 +252,6 @@ func wantOld(t *testing.T, store func() cachetest.Store) {
 		}
 	}
 	t.Error("nothing old, or TestNothingOld proves nothing")
-}
-
-// byHand is the usual way: look into the cache, look again inside fn and store
-// there, and after a write Forget and Delete.
-func byHand(g *singleflight.Group[int, int], cache intCache) cachetest.Store {
-	return cachetest.Store{
-		Cache: cache,
-		Read: func(ctx context.Context, key int, load func(context.Context) (int, error)) (int, error) {
-			if v, ok := cache.Get(key); ok {
-				return v, nil
-			}
-			v, err, _ := g.DoContext(ctx, key, func(ctx context.Context) (int, error) {
-				if v, ok := cache.Get(key); ok {
-					return v, nil
-				}
-				v, err := load(ctx)
-				if err == nil {
-					cache.Set(key, v)
-				}
-				return v, err
-			})
-			return v, err
-		},
-		Written: func(key int) {
-			g.Forget(key)
-			cache.Delete(key)
-		},
-		Forget: g.Forget,
-	}
 }
 
 func waitIdle(t *testing.T, g *singleflight.Group[int, int]) {

@@ -33,12 +33,16 @@ type Store struct {
 	Forget func(key int)
 }
 
-// Fill is the Store that Fill and Invalidate make of g and cache.
-func Fill(g interface {
+// A Group is a singleflight.Group or a singleflight.ShardedGroup.
+type Group interface {
+	DoContext(ctx context.Context, key int, fn func(context.Context) (int, error)) (int, error, bool)
 	Fill(ctx context.Context, cache singleflight.Cache[int, int], key int, load func(context.Context) (int, error)) (int, error, bool)
 	Invalidate(cache singleflight.Cache[int, int], key int)
 	Forget(key int)
-}, cache singleflight.Cache[int, int]) Store {
+}
+
+// Fill is the Store that Fill and Invalidate make of g and cache.
+func Fill(g Group, cache singleflight.Cache[int, int]) Store {
 	return Store{
 		Cache: cache,
 		Read: func(ctx context.Context, key int, load func(context.Context) (int, error)) (int, error) {
@@ -47,6 +51,36 @@ func Fill(g interface {
 		},
 		Written: func(key int) { g.Invalidate(cache, key) },
 		Forget:  g.Forget,
+	}
+}
+
+// ByHand is the Store that is usually written around DoContext: it looks into
+// the cache, looks again inside fn and stores there, and after a write it
+// forgets and deletes. It returns old values, or Run proves nothing.
+func ByHand(g Group, cache singleflight.Cache[int, int]) Store {
+	return Store{
+		Cache: cache,
+		Read: func(ctx context.Context, key int, load func(context.Context) (int, error)) (int, error) {
+			if v, ok := cache.Get(key); ok {
+				return v, nil
+			}
+			v, err, _ := g.DoContext(ctx, key, func(ctx context.Context) (int, error) {
+				if v, ok := cache.Get(key); ok {
+					return v, nil
+				}
+				v, err := load(ctx)
+				if err == nil {
+					cache.Set(key, v)
+				}
+				return v, err
+			})
+			return v, err
+		},
+		Written: func(key int) {
+			g.Forget(key)
+			cache.Delete(key)
+		},
+		Forget: g.Forget,
 	}
 }
 
