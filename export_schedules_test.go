@@ -33,3 +33,6 @@ func (c *call[K, V]) Awaited() bool { return c.done != nil || c.chans != nil }
 
 // Abandoned reports whether the last caller has left a flight that this cancels.
 func (c *call[K, V]) Abandoned() bool { return c.callers == 0 && c.cancel != nil }
+
+// Callers returns how many have started or joined the flight, and not left.
+func (c *call[K, V]) Callers() int { return int(c.callers) }

@@ -54,21 +54,22 @@ var (
 // Actors.
 
 const (
-	schedDo            = "Do"
-	schedDoChan        = "DoChan"
-	schedDoContext     = "DoContext"
-	schedCanceled      = "DoContext that is canceled"
-	schedBackground    = "DoContext(Background)"
-	schedFill          = "Fill"
-	schedFillCanceled  = "Fill that is canceled"
-	schedForget        = "Forget"
-	schedForgetUnshare = "ForgetUnshared"
-	schedWrite         = "write"
+	schedDo             = "Do"
+	schedDoChan         = "DoChan"
+	schedDoContext      = "DoContext"
+	schedCanceled       = "DoContext that is canceled"
+	schedBackground     = "DoContext(Background)"
+	schedFill           = "Fill"
+	schedFillCanceled   = "Fill that is canceled"
+	schedFillBackground = "Fill(Background)"
+	schedForget         = "Forget"
+	schedForgetUnshare  = "ForgetUnshared"
+	schedWrite          = "write"
 )
 
 var actorKinds = []string{
 	schedDo, schedDoChan, schedDoContext, schedCanceled, schedBackground,
-	schedFill, schedFillCanceled, schedForget, schedForgetUnshare, schedWrite,
+	schedFill, schedFillCanceled, schedFillBackground, schedForget, schedForgetUnshare, schedWrite,
 }
 
 // An actor makes one call for one of two keys.
@@ -123,15 +124,19 @@ type process struct {
 	actor  int
 	resume chan struct{}
 	at     string // the point where it has stopped, or nothing
+	steps  int    // how often it has gone on
 	begun  bool   // it has gone on from its first point
 	over   bool
 }
 
 // A callRun is what an actor's call has come to.
 type callRun struct {
-	flight   int // whose flight it started or joined, or -1
-	stale    int // the executions, as bits, whose result somebody had when it began
-	known    int // the version that it must get at least
+	flight   int  // whose flight it started or joined, or -1
+	stale    int  // the executions, as bits, whose result it must not get any more
+	known    int  // the version that it must get at least
+	wrote    int  // the version that its write has made
+	forgets  int  // the executions, as bits, that are forgotten when it returns
+	keeps    bool // ForgetUnshared has found a shared flight, and must report false
 	looked   bool
 	hit      bool // its first Get was one
 	canceled bool
@@ -149,13 +154,15 @@ type execution struct {
 	record    *singleflight.Flight[int, loaded]
 	step      int // in which the flight was started, or 0 if that is the running one
 	ctx       context.Context
-	running   bool // fn is
-	returned  bool // fn has
-	over      bool // the flight is
-	forgotten bool // somebody has forgotten the key meanwhile
-	abandoned bool // another fn was started beside it, so nobody may be left
-	left      bool // somebody has left since fn returned
-	had       bool // somebody has its result
+	value     loaded // what fn will return, or what the second Get has found
+	canceled  bool   // fn will return its context's error
+	running   bool   // fn is
+	returned  bool   // fn has
+	over      bool   // the flight is
+	forgotten bool   // somebody has forgotten the key meanwhile
+	abandoned bool   // another fn was started beside it, so nobody may be left
+	left      bool   // somebody has left since fn returned
+	had       bool   // somebody has its result, or has forgotten it: who begins now must not get it
 }
 
 type trial struct {
@@ -212,7 +219,8 @@ func (tr *trial) canceler(i int) *process { return tr.process(20+i, "cancel %d")
 
 // fnProcess returns the process that runs actor i's fn.
 func (tr *trial) fnProcess(i int) *process {
-	if k := tr.program.actors[i].kind; k == schedDo || k == schedBackground {
+	switch tr.program.actors[i].kind {
+	case schedDo, schedBackground, schedFillBackground:
 		return tr.caller(i)
 	}
 	return tr.flight(i)
@@ -288,12 +296,29 @@ func (tr *trial) begins(i int) {
 			c.stale |= 1 << j
 		}
 	}
-	if a.forgets() {
+	if a.forgets() && a.kind != schedForgetUnshare {
 		tr.forgetting[a.key]++
 		for j := range tr.executions {
 			if e := &tr.executions[j]; tr.program.actors[j].key == a.key && e.record != nil && !e.over {
 				e.forgotten = true
+				c.forgets |= 1 << j
 			}
+		}
+	}
+}
+
+// forgetsUnshared notes what actor i's ForgetUnshared must do, which is about
+// to lock.
+func (tr *trial) forgetsUnshared(i int) {
+	a, c := tr.program.actors[i], &tr.calls[i]
+	for j := range tr.executions {
+		e := &tr.executions[j]
+		if e.record == nil || e.over || e.record != tr.g.FlightOf(a.key) {
+			continue
+		}
+		if c.keeps = e.record.Callers() > 1; !c.keeps {
+			e.forgotten = true
+			c.forgets |= 1 << j
 		}
 	}
 }
@@ -330,6 +355,7 @@ func (tr *trial) fn(i int) func(context.Context) (loaded, error) {
 		e.running, e.returned = false, true
 		v := loaded{by: i + 1, version: tr.db[a.key]}
 		canceled := ctx.Err()
+		e.value, e.canceled = v, canceled != nil
 		if canceled != nil && a.fills() {
 			tr.failf("the context of actor %d's load was canceled", i)
 		}
@@ -357,8 +383,10 @@ type actorsCache struct {
 func (c actorsCache) Get(key int) (loaded, bool) {
 	run := &c.tr.calls[c.i]
 	if run.looked {
-		c.tr.point(c.tr.flight(c.i), "Get")
-		return c.tr.cache[key], c.tr.cache[key].cached
+		c.tr.point(c.tr.fnProcess(c.i), "Get")
+		v := c.tr.cache[key]
+		c.tr.executions[c.i].value = v
+		return v, v.cached
 	}
 	c.tr.point(c.tr.caller(c.i), "Get")
 	v := c.tr.cache[key]
@@ -367,7 +395,7 @@ func (c actorsCache) Get(key int) (loaded, bool) {
 }
 
 func (c actorsCache) Set(key int, v loaded) {
-	c.tr.point(c.tr.flight(c.i), "Set")
+	c.tr.point(c.tr.fnProcess(c.i), "Set")
 	v.cached = true
 	c.tr.cache[key] = v
 }
@@ -407,19 +435,25 @@ func (tr *trial) act(i int, ctx context.Context) {
 		got.v, got.err, got.shared = g.DoContext(context.Background(), a.key, load)
 	case schedFill, schedFillCanceled:
 		got.v, got.err, got.shared = g.Fill(ctx, actorsCache{tr, i}, a.key, load)
+	case schedFillBackground:
+		got.v, got.err, got.shared = g.Fill(context.Background(), actorsCache{tr, i}, a.key, load)
 	case schedForget:
 		g.Forget(a.key)
 	case schedForgetUnshare:
-		g.ForgetUnshared(a.key)
+		if forgot := g.ForgetUnshared(a.key); forgot == c.keeps {
+			tr.mu.Lock()
+			tr.failf("actor %d: ForgetUnshared reported %v", i, forgot)
+			tr.mu.Unlock()
+		}
 	case schedWrite:
 		tr.point(tr.caller(i), "write")
 		tr.mu.Lock()
 		tr.db[a.key]++
-		version := tr.db[a.key]
+		c.wrote = tr.db[a.key]
 		tr.mu.Unlock()
 		g.Invalidate(actorsCache{tr, i}, a.key)
 		tr.mu.Lock()
-		tr.known[a.key] = max(tr.known[a.key], version)
+		tr.known[a.key] = max(tr.known[a.key], c.wrote)
 		tr.mu.Unlock()
 	}
 	returned = true
@@ -429,7 +463,14 @@ func (tr *trial) act(i int, ctx context.Context) {
 func (tr *trial) returns(i int) {
 	a, c := tr.program.actors[i], &tr.calls[i]
 	if a.forgets() {
-		tr.forgetting[a.key]--
+		if a.kind != schedForgetUnshare {
+			tr.forgetting[a.key]--
+		}
+		for j := range tr.executions {
+			if e := &tr.executions[j]; c.forgets&(1<<j) != 0 {
+				e.had = true
+			}
+		}
 		if c.panic != nil || c.exited {
 			tr.failf("actor %d: panic %v, exited %v", i, c.panic, c.exited)
 		}
@@ -472,7 +513,7 @@ func (tr *trial) returns(i int) {
 	}
 	if !v.cached {
 		if c.stale&(1<<(v.by-1)) != 0 {
-			tr.failf("actor %d got the result of execution %d, which somebody had when it began", i, v.by-1)
+			tr.failf("actor %d got the result of execution %d, which somebody had, or had forgotten, when it began", i, v.by-1)
 		}
 		e.had = true
 	}
@@ -559,16 +600,17 @@ func (tr *trial) checkExecution(i int, e execution) {
 func (tr *trial) state() string {
 	b := make([]byte, 0, 256)
 	for _, p := range tr.processes {
-		b = append(b, byte(p.order), flags(p.begun, p.over))
+		b = append(b, byte(p.order), byte(p.steps), flags(p.begun, p.over))
 		b = append(b, p.at...)
 	}
 	for i, c := range tr.calls {
-		b = append(b, '/', byte(i), byte(c.flight), byte(c.stale), byte(c.known))
-		b = append(b, flags(c.looked, c.hit, c.canceled, c.over, c.shared, c.exited, c.err != nil, c.panic != nil))
+		b = append(b, '/', byte(i), byte(c.flight), byte(c.stale), byte(c.known), byte(c.wrote), byte(c.forgets))
+		b = append(b, flags(c.looked, c.hit, c.canceled, c.over, c.shared, c.exited, c.err != nil, c.panic != nil), flags(c.keeps))
 		b = c.v.append(b)
 	}
 	for i, e := range tr.executions {
-		b = append(b, '/', byte(i), flags(e.running, e.returned, e.over, e.forgotten, e.abandoned, e.left, e.had, e.ctx != nil && e.ctx.Err() != nil))
+		b = append(b, '/', byte(i), flags(e.running, e.returned, e.over, e.forgotten, e.abandoned, e.left, e.had, e.ctx != nil && e.ctx.Err() != nil), flags(e.canceled))
+		b = e.value.append(b)
 		if e.record != nil && !e.over {
 			b = e.record.Append(b)
 		}
@@ -579,6 +621,15 @@ func (tr *trial) state() string {
 	b = append(b, '/', byte(spares))
 	for key := range tr.cache {
 		b = append(tr.cache[key].append(b), byte(tr.forgetting[key]), byte(tr.db[key]), byte(tr.known[key]))
+	}
+	return string(b)
+}
+
+// outcome describes all that the program has come to.
+func (tr *trial) outcome() string {
+	b := fmt.Append(nil, tr.g.Stats(), tr.cache, tr.db, tr.known)
+	for _, c := range tr.calls {
+		b = fmt.Append(b, "/", c.v, c.err, c.shared, c.panic != nil, c.exited, c.hit, c.keeps)
 	}
 	return string(b)
 }
@@ -705,9 +756,10 @@ func (x *explorer) run() *trial {
 		}
 	}
 	synctest.Wait()
-	x.ends[tr.state()] = true
+	end := tr.state()
 	tr.watching = false
 	tr.checkEnd()
+	x.ends[end+tr.outcome()] = true
 	for _, cancel := range cancels {
 		cancel()
 	}
@@ -732,7 +784,11 @@ func (x *explorer) step(tr *trial, p *process) {
 	i, at := p.actor, p.at
 	key := tr.program.actors[i].key
 	joins := tr.g.FlightOf(key)
+	if at == "ForgetUnshared" {
+		tr.forgetsUnshared(i)
+	}
 	tr.running, p.at = p, ""
+	p.steps++
 	p.resume <- struct{}{}
 	synctest.Wait()
 	switch at {
@@ -750,6 +806,10 @@ func (x *explorer) step(tr *trial, p *process) {
 		}
 	case "after end":
 		tr.executions[i].over = true
+	case "after leave":
+		if e := tr.executions[tr.calls[i].flight]; p.at == "" && e.ctx.Err() == nil {
+			tr.failf("the last caller has left, and the context of execution %d was not canceled", tr.calls[i].flight)
+		}
 	}
 }
 
@@ -903,17 +963,17 @@ func TestSchedules(t *testing.T) {
 	for _, wrong := range wrongVersions {
 		more = append(more, programToRun{wrong.program, "returns"})
 	}
-	most := 2
-	if *schedules == "long" {
-		most = 3
-	}
-	test("more", more, most)
+	test("more", more, 3)
 }
 
 // Leaving out what follows from known states loses nothing: programs that are
 // small enough to be run without that end in the same states.
 func TestKnownStatesCanBeLeftOut(t *testing.T) {
-	for _, p := range programs(2) {
+	all := programs(2)
+	for _, others := range [][]string{{schedDo, schedFill}, {schedFill, schedForget}, {schedFill, schedWrite}} {
+		all = append(all, programToRun{[]actor{{others[0], 0}, {others[1], 0}, {schedWrite, 0}}, "returns"})
+	}
+	for _, p := range all {
 		if slices.ContainsFunc(p.actors, actor.cancels) && *schedules != "long" {
 			continue
 		}
