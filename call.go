@@ -78,14 +78,15 @@ func (c *call[K, V]) doneLocked() <-chan struct{} {
 // flight, and only out is safe to use.
 //
 // Two deferred calls, in two functions, tell a panic from a Goexit. The one in
-// recovering stops a panic, so that record and doCall go on. A Goexit it cannot
-// stop: then record and doCall do not go on, and only the deferred calls run.
+// recovering stops a panic, so that record and doCall go on. After a Goexit they
+// do not go on, and the deferred call in doCall ends the flight.
 func (g *Group[K, V]) doCall(c *call[K, V], fn func() (V, error), out *outcome[V]) {
 	normal := false
 	defer func() {
 		// If fn panicked on its way out of a Goexit, a caller that runs fn
-		// itself has to get the panic here, since doCall does not return. So
-		// would the goroutine of DoChan, but there end crashes the program.
+		// itself has to get the panic here, since doCall does not return.
+		// repanic is also true on the goroutine of DoChan, but there end has
+		// crashed the program by then.
 		repanic := !normal && !c.spawned
 		g.end(c, out)
 		if repanic && out.how == panicked {

@@ -16,8 +16,8 @@ import "context"
 //
 // The call that starts the flight runs fn on a new goroutine. Fn's context has
 // the values of that call's ctx, but neither its deadline nor its cancellation.
-// It is canceled when the last caller has left, never earlier, and also once fn
-// has returned. No caller ever sees the cancellation of another.
+// It is canceled when the last caller has left, or else once fn has returned,
+// and not earlier. No caller ever sees the cancellation of another.
 //
 // When the last caller leaves, the flight is abandoned: its key is free at
 // once, and the next call starts a flight of its own, while the abandoned fn
@@ -29,9 +29,9 @@ import "context"
 // whichever call started it. Where a ctx that can never be done starts the
 // flight, fn runs on that caller's goroutine, as in Do, and gets ctx itself.
 //
-// DoContext is for work that is worth nothing when nobody waits for it: where
-// fn takes longer than callers wait, it never gets done. See the package
-// comment for what else there is, and for the rules that fn must keep.
+// DoContext is for work that is worth nothing when nobody waits for it. Where fn
+// takes longer than callers wait, it never finishes. The package comment says
+// which method is for what, and has the rules for fn.
 //
 // DoContext panics if ctx is nil.
 func (g *Group[K, V]) DoContext(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {

@@ -80,8 +80,9 @@ func TestCallerLeavesWhenItsContextIsDone(t *testing.T) {
 
 func TestContextDoneOnEntryStartsAndJoinsNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
-		canceled, cancel := context.WithCancel(t.Context())
-		cancel()
+		// The error is ctx.Err(), and not the cause.
+		canceled, because := context.WithCancelCause(t.Context())
+		because(errBroken)
 		expired, cancel := context.WithTimeout(t.Context(), -1)
 		defer cancel()
 		fn := func(context.Context) (int, error) { t.Error("fn was called"); return 1, nil }
@@ -226,14 +227,14 @@ func TestFnContextHasTheFirstCallersValuesAndNoDeadline(t *testing.T) {
 
 func TestLastCallerOutCancelsFn(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
-		ctx1, cancel1 := context.WithCancel(t.Context())
+		ctx1, because1 := context.WithCancelCause(t.Context()) // the error is not the cause
 		ctx2, cancel2 := context.WithCancel(t.Context())
 		var fnCtx context.Context
 		a := startContext(ctx1, g, "k", func(ctx context.Context) (int, error) { fnCtx = ctx; return untilDone(ctx) })
 		synctest.Wait()
 		b := startContext(ctx2, g, "k", nil)
 		synctest.Wait()
-		cancel1()
+		because1(errBroken)
 		synctest.Wait()
 		a.want(t, "DoContext that left first", 0, context.Canceled, false)
 		b.waiting(t, "the other DoContext")

@@ -8,21 +8,21 @@ import "context"
 
 // A Cache is what [Group.Fill] reads from and stores in, and what
 // [Group.Invalidate] deletes from. For most caches it is an adapter of a few
-// lines. If the adapter is a pointer, or another type of one word, a hit
-// allocates nothing.
+// lines. If its type is a pointer, or a struct of one pointer, a hit allocates
+// nothing.
 //
 // The methods are called concurrently, also for the same key. They must be
-// quick, and work in memory. They must not call Forget, ForgetUnshared or
-// Invalidate of the Group for any key, nor wait for somebody who does, because
-// those wait for a Set that is running. Callbacks for evicted entries must not
-// either.
+// quick, and work in memory. They must not call the Group, nor wait for somebody
+// who calls its Forget, ForgetUnshared or Invalidate for any key, because those
+// wait for a Set that is running. Callbacks for evicted entries must not either.
 type Cache[K comparable, V any] interface {
 	// Get returns the value that is stored for key, and whether there is one.
 	Get(key K) (V, bool)
 	// Set stores value for key. It may drop it at any time, also at once.
 	Set(key K, value V)
-	// Delete removes what is stored for key, if anything is. After it has
-	// returned, Get does not find a value whose Set had returned before.
+	// Delete removes what is stored for key, if anything is. Once it has
+	// returned, Get must not return a value whose Set had returned before
+	// Delete was called.
 	Delete(key K)
 }
 
@@ -41,26 +41,29 @@ type Cache[K comparable, V any] interface {
 // Each caller stops waiting when its own ctx is done, as in [Group.DoContext].
 // But the load is for the cache: when all callers have left, it goes on, can
 // still be joined, and fills the cache. Its context has the values of the first
-// caller's ctx, but no deadline, and is never canceled. This has a price:
+// caller's ctx, but no deadline, and is never canceled; on the caller's own
+// goroutine, load gets ctx itself. This has a price:
 //
-//   - Clients that hang up do not end a load. Inside load, set a time limit for
-//     all that it waits for, such as a place in a connection pool. Without one
-//     it may hold its key until somebody calls Forget.
+//   - Clients that hang up do not end a load. Give it a time limit, inside load,
+//     that covers all its waiting, also for a connection of a pool. A load that
+//     hangs without a limit holds its key until somebody forgets it.
 //   - A load may end, and call Set, when no request is left. If it must end at
 //     shutdown, let it heed the context of the application too. Close the cache
-//     when Stats().Running is 0.
-//   - Where no caller is left, a panic in load crashes the program. Recover
-//     inside load where that must not happen.
+//     when no more calls are made and Stats().Running is 0.
+//   - Where no caller is left, a panic in load crashes the program. So a load
+//     that panics and an impatient client are enough to end the service. Recover
+//     inside load, and return an error, where that must not happen.
 //   - A value may be in the cache, whatever shared says. Never modify it.
 //
 // A panic or Goexit in Set, or in the second Get, counts as one in load. The
 // first Get runs in the caller, and so does its panic.
 //
-// Use one cache with one Group. Fill mixes with the other methods on one key:
-// calls that join a flight of Fill get its value and cannot abandon it. A Fill
-// that joins the flight of another method does not store the value, and counts
-// there as a call of DoContext. A key that does not equal itself is loaded and
-// not stored.
+// Use each cache with one Group only, and each Group with one cache. Fill may be
+// used together with the other methods on one key. Calls that join a flight of
+// Fill get its value, which is the one in the cache, and cannot abandon it. A
+// Fill that joins the flight of another method does not store the value, and
+// counts there as a call of DoContext. A key that does not equal itself is
+// loaded and not stored.
 //
 // The cache has to be one of this process. If several processes share it,
 // Invalidate does not reach the loads of the others: store a version with each
@@ -115,8 +118,8 @@ func (g *Group[K, V]) fill(ctx context.Context, cache Cache[K, V], c *call[K, V]
 	return v, err
 }
 
-// mayStore reports whether c's flight has not been forgotten. If so, no Forget
-// of its key returns before the flight has ended.
+// mayStore reports whether c's flight can still be joined. If so, no Forget of
+// its key returns from now on before the flight has ended.
 func (g *Group[K, V]) mayStore(c *call[K, V]) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -125,8 +128,10 @@ func (g *Group[K, V]) mayStore(c *call[K, V]) bool {
 }
 
 // Invalidate deletes what cache holds for key, and makes sure that no load
-// which began before puts it back. Call it after each write of what the load
-// for key reads.
+// which began before puts it back. Call it after each write to the data that the
+// load for key reads; with a transaction, after the commit. Call it also if the
+// write returned an error, since it may have been done. If a write changes the
+// data of several keys, call it for each of them.
 //
 // A [Group.Fill] that begins after Invalidate has returned gets nothing that
 // was loaded before Invalidate was called. Nothing of that kind is in the
@@ -134,8 +139,8 @@ func (g *Group[K, V]) mayStore(c *call[K, V]) bool {
 // What a load reads is up to the database: if that is a replica that lags, a
 // load after the write may still read the old value.
 //
-// If Fill is storing a value for key just now, Invalidate waits for Set to
-// return.
+// If Fill has begun to store a value for key, Invalidate waits for that flight
+// to end.
 func (g *Group[K, V]) Invalidate(cache Cache[K, V], key K) {
 	g.Forget(key) // Loads that may have read before the write will not store.
 	cache.Delete(key)

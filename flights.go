@@ -8,7 +8,8 @@ import "maps"
 
 // A table finds the flights that can be joined by their keys. A few are found
 // by comparing keys, which is several times as fast as hashing one. When they
-// are more than a few they all move to a map, until none is left.
+// become more than a few, all of them move to a map, which then takes new ones
+// too, until it is empty.
 //
 // Every key in a table is equal to itself.
 type table[K comparable, V any] struct {

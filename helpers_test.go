@@ -271,7 +271,9 @@ func runTest(name string, test func(*testing.T)) {
 	flag.Set("test.v", "false")
 	defer flag.Set("test.v", verbose)
 	skip := flag.Lookup("test.skip").Value.String()
-	all := func(pat, str string) (bool, error) { return pat != skip, nil }
+	flag.Set("test.skip", "")
+	defer flag.Set("test.skip", skip)
+	all := func(pat, str string) (bool, error) { return true, nil }
 	var once sync.Once
 	run := func(t *testing.T) { once.Do(func() { test(t) }) }
 	if !testing.RunTests(all, []testing.InternalTest{{Name: name, F: run}}) {

@@ -386,6 +386,12 @@ func FuzzGroup(f *testing.F) {
 				w.g = new(singleflight.ShardedGroup[int, int])
 			}
 			log := []string{fmt.Sprintf("%T", w.g)}
+			if program[0]%4 >= 2 { // a few more flights take the table to its limit
+				for i := range singleflight.Few - 2 {
+					w.startCall(t, doChan, 100+i, false)
+					synctest.Wait()
+				}
+			}
 			check := func() bool {
 				synctest.Wait()
 				if w.compare(t); t.Failed() {

@@ -21,7 +21,7 @@ var ErrGoexit = errors.New("singleflight: fn called runtime.Goexit")
 // A *PanicError that fn returns is an error like any other.
 type PanicError struct {
 	Value any    // what fn panicked with; nil for panic(nil) under GODEBUG=panicnil=1
-	Stack []byte // of the goroutine that ran fn, from the panic outwards, as debug.Stack formats it
+	Stack []byte // of the goroutine that ran fn, as debug.Stack formats it
 }
 
 // Error returns the value and the stack, so that a crash shows where fn
@@ -31,9 +31,9 @@ func (p *PanicError) Error() string {
 }
 
 // Unwrap returns the value if it is an error, and nil otherwise, so that
-// errors.Is(p, http.ErrAbortHandler) sees through p. Package net/http itself
-// compares with ==: to abort a handler from within fn, recover in the handler
-// and panic again with Value.
+// errors.Is(p, http.ErrAbortHandler) is true if fn panicked with that. Package
+// net/http itself compares with ==: to abort a handler from within fn, recover in
+// the handler and panic again with Value.
 func (p *PanicError) Unwrap() error {
 	err, _ := p.Value.(error)
 	return err
@@ -69,7 +69,8 @@ func (o *outcome[V]) deliver() (v V, err error, shared bool) {
 	return o.v, o.err, o.shared
 }
 
-// result is deliver for a channel. There is none if fn panicked.
+// result is deliver for a channel. It is not called if fn panicked, because then
+// the program has crashed.
 func (o *outcome[V]) result() Result[V] {
 	if o.how == exited {
 		return Result[V]{Err: ErrGoexit, Shared: o.shared}
@@ -83,6 +84,6 @@ func (o *outcome[V]) result() Result[V] {
 func (o *outcome[V]) crash(unreachable bool) {
 	if o.how == panicked && unreachable {
 		go panic(o.panic)
-		select {} // so that this goroutine, with fn's caller, is in the trace
+		select {} // so that a trace of all goroutines shows who ran fn
 	}
 }

@@ -20,14 +20,14 @@ import (
 //
 // The zero value is ready to use. A ShardedGroup is safe for concurrent use,
 // and must not be copied after first use. The number of Groups is fixed at
-// first use, from GOMAXPROCS.
+// first use, from GOMAXPROCS. Each of them keeps the memory that a Group keeps.
 type ShardedGroup[K comparable, V any] struct {
 	once   sync.Once
 	seed   maphash.Seed
 	shards []shard[K, V] // a power of two of them
 }
 
-// A shard has cache lines to itself, on machines that fetch them by two as well.
+// A shard has cache lines of its own, also where they are fetched in pairs.
 type shard[K comparable, V any] struct {
 	Group[K, V]
 	_ [128]byte

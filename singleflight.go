@@ -6,8 +6,9 @@ package singleflight
 
 // A Group suppresses duplicate calls. While a function runs for a key, no
 // other one is started for that key, and all who ask for it get its result.
-// Only [Group.Forget], and the leaving of the last caller of
-// [Group.DoContext], let another one start beside it.
+// Another one starts beside it only after [Group.Forget],
+// [Group.ForgetUnshared] or [Group.Invalidate], or when the last caller of a
+// flight of [Group.DoContext] has left.
 //
 // The zero value is ready to use. A Group is safe for concurrent use, and must
 // not be copied after first use.
@@ -15,7 +16,8 @@ package singleflight
 // A flight is one execution of fn for a key. Its callers are those who started
 // or joined it and have not left. For each key there is at most one flight that
 // can be joined, and the key is free before any caller of the flight is
-// released: a call that begins after anyone has a result gets a newer one.
+// released: a call that begins after a caller has got a flight's result does
+// not join that flight.
 //
 // In the terminology of [the Go memory model], the return of fn “synchronizes
 // before” the return of any call that shares its result, before the receipt of
@@ -48,7 +50,7 @@ type Result[V any] struct {
 }
 
 // Do calls fn and returns its results; or, if a flight for key is already up,
-// it waits for that and returns what it returned.
+// it waits for that flight and returns its results.
 //
 // The call that starts the flight runs fn on its own goroutine. The others
 // wait until fn has ended, however long it takes. Their fn is ignored.
@@ -85,11 +87,11 @@ func (g *Group[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared bo
 // The call that starts the flight runs fn on a new goroutine. DoChan has
 // started or joined the flight when it returns, and returns at once, so it may
 // be called with a lock held that fn needs. The channel has room for the
-// result: a caller may discard the channel without a leak.
+// result. A caller may discard it: it is freed when the flight has ended.
 //
-// A panic in fn crashes the program, since a channel cannot panic: recover
-// inside fn where that must not happen. If fn calls [runtime.Goexit], the
-// channel receives [ErrGoexit].
+// A panic in fn crashes the program, also where DoChan has only joined, since a
+// channel cannot panic. Recover inside fn where that must not happen. If fn
+// calls [runtime.Goexit], the channel receives [ErrGoexit].
 //
 // A [Result] of 64 KiB or more cannot be the element of a channel, and a
 // program with a Group of such a V does not compile. Use a pointer.
@@ -118,9 +120,10 @@ func (g *Group[K, V]) DoChan(key K, fn func() (V, error)) <-chan Result[V] {
 // earlier one is still up. It does nothing if none is.
 //
 // Forget does not cancel the flight that is up. Its callers still get its
-// result, but nobody else joins them, [Group.Fill] does not store it, and its
-// end does not affect the flight that took its place. If Fill is storing a
-// value for key just now, Forget waits for Set to return.
+// result, but nobody else joins them, [Group.Fill] does not begin to store it,
+// and its end does not affect the flight that took its place. If Fill has begun
+// to store it, Forget waits for the flight to end, and the value stays in the
+// cache; to remove it too, call [Group.Invalidate].
 func (g *Group[K, V]) Forget(key K) {
 	if !reflexive(key) {
 		return
@@ -138,6 +141,7 @@ func (g *Group[K, V]) Forget(key K) {
 // reports whether the next call for key starts a flight of its own: true if
 // the flight was forgotten or none was up. If it reports false, the flight has
 // several callers and can still be joined, and ForgetUnshared has not waited.
+// It waits where Forget does. Others may join the flight meanwhile.
 func (g *Group[K, V]) ForgetUnshared(key K) bool {
 	if !reflexive(key) {
 		return true

@@ -690,8 +690,15 @@ func TestPackageLevelGroupInManyBubbles(t *testing.T) {
 						return 0, ctx.Err()
 					})
 				})
+				cache := newCache[string, int]()
+				f := startFill(ctx, g, cache, "filled", withCtx(slow))
 				time.Sleep(2 * time.Minute)
 				synctest.Wait()
+				f.want(t, "Fill", 0, context.DeadlineExceeded, false)
+				if v, ok := cache.Get("filled"); v != i || !ok {
+					t.Errorf("the cache has %v, %v, want %v", v, ok, i)
+				}
+				g.Invalidate(cache, "filled")
 				a.want(t, "Do", i, nil, true)
 				b.want(t, "Do", i, nil, true)
 				c.want(t, "DoChan", i, nil, true)

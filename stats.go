@@ -19,8 +19,9 @@ type Stats struct {
 	Running  int // flights that have not ended, forgotten and abandoned ones included
 }
 
-// Stats returns the figures of one instant. If Running stays above InFlight,
-// executions continue without callers, or Forget is called often.
+// Stats returns the figures of one instant. Running - InFlight is the number of
+// flights that have not ended, and that have been forgotten or abandoned or have
+// a key that does not equal itself.
 func (g *Group[K, V]) Stats() Stats {
 	g.mu.Lock()
 	defer g.mu.Unlock()
