@@ -52,7 +52,7 @@ func readShared(ctx context.Context, c sharedCache, k key, query func(context.Co
 			return answer{}, err
 		}
 		// If a PUT has moved the generation, r is not kept; and if that PUT was
-		// in another process, which cannot forget this flight, whoever has
+		// in another process, which cannot forget this flight, a client that has
 		// joined since must not get the old row.
 		if keep(ctx, r) || try == maxTries {
 			return answer{reading: r, Source: "load"}, nil
@@ -67,9 +67,9 @@ func readShared(ctx context.Context, c sharedCache, k key, query func(context.Co
 // the string that was there before the load is still there: all that happens
 // to it happens inside Redis, one step at a time, whichever process asked.
 //
-// Tempting: a counter, moved by INCR. One that was lost (to a restart, an
-// eviction, its expiry) begins at zero again, just as a load noted it before
-// the write. A random string that was lost does not come back, so that
+// It is tempting to use a counter, moved by INCR. But one that was lost (to a
+// restart, an eviction, its expiry) begins at zero again, just as a load noted it
+// before the write. A random string that was lost does not come back, so that
 // nothing is kept, and neither does it have to live longer than a load.
 type redisCache struct {
 	client *redis.Client
@@ -108,7 +108,7 @@ var (
 		local entry = redis.call("GET", KEYS[1])
 		if entry then return {entry, ""} end
 		redis.call("SET", KEYS[2], ARGV[1], "NX")
-		redis.call("PEXPIRE", KEYS[2], ARGV[2]) -- whoever notes it has all its time
+		redis.call("PEXPIRE", KEYS[2], ARGV[2]) -- a load that notes it has all its time
 		return {"", redis.call("GET", KEYS[2])}`)
 
 	// KEYS: entry, generation. ARGV: the generation noted, the reading, its milliseconds.

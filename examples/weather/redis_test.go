@@ -326,7 +326,7 @@ func TestRedisWasNeverThere(t *testing.T) {
 	f.wantLogged(t, 1, 0)
 }
 
-// TestRedisGenerationLasts: whoever notes a generation has all of genTTL for
+// TestRedisGenerationLasts: a load that notes a generation has all of genTTL for
 // the load, however old it is.
 func TestRedisGenerationLasts(t *testing.T) {
 	ctx, k := t.Context(), key{"Tokyo"}

@@ -197,8 +197,8 @@ func (s *server) getCities(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, answers)
 }
 
-// putCity writes a reading. Whoever asks after it was answered gets this one
-// or a later one.
+// putCity writes a reading. A client that asks after it was answered gets this
+// reading or a later one.
 func (s *server) putCity(w http.ResponseWriter, r *http.Request) {
 	k := key{r.PathValue("name")}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))

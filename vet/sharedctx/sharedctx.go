@@ -126,7 +126,7 @@ type owner int
 
 const (
 	nobody   owner = iota // or it is not known
-	field                 // whoever set the field
+	field                 // some other code has set it
 	caller                // the caller of the function around the flight
 	deferred              // the function around the flight, when it returns
 )
