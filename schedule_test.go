@@ -848,7 +848,7 @@ func (x *explorer) step(tr *trial, p *process) {
 	case "after end":
 		tr.executions[i].over = true
 	case "after leave":
-		if e := tr.executions[tr.calls[i].flight]; p.at == "" && e.ctx.Err() == nil {
+		if e := tr.executions[tr.calls[i].flight]; p.at == "" && e.record.Abandoned() && e.ctx.Err() == nil {
 			tr.failf("the last caller has left, and the context of execution %d was not canceled", tr.calls[i].flight)
 		}
 	}
