@@ -94,6 +94,13 @@ func asserted(ctx context.Context) (int, error) {
 	return v.(int), err
 }
 
+func assertedInVar(ctx context.Context) (int, error) {
+	var v, err, _ = g.Do("", func() (any, error) {
+		return 1, ctx.Err() // want `ctx belongs .*\(no fix: the value is asserted before a look at the error, which panics when a caller leaves\)`
+	})
+	return v.(int), err
+}
+
 func reads(ctx context.Context, id string) {
 	g.Do("", func() (any, error) {
 		return load(ctx, id) // want `ctx belongs .*\(no fix: fn uses id, to which the caller assigns later\)`
