@@ -69,8 +69,8 @@ func init() {
 // A group is a variable or field that holds a group of x/sync.
 type group struct {
 	v      *types.Var
-	types  []*ast.SelectorExpr // the singleflight.Group that it is declared and made with
-	value  types.Type          // of its values; nil if it has none
+	types  []ast.Expr // the singleflight.Group that it is declared and made with
+	value  types.Type // of its values; nil if it has none
 	edits  []analysis.TextEdit
 	reason string // why it is left alone, or ""
 }
@@ -132,7 +132,7 @@ func (m *migrator) report(g *group) {
 		edits := g.edits
 		for _, spec := range edit.XSyncImports(m.Pass) {
 			file := edit.FileOf(m.Pass, spec.Pos())
-			if slices.ContainsFunc(g.types, func(t *ast.SelectorExpr) bool { return edit.FileOf(m.Pass, t.Pos()) == file }) {
+			if slices.ContainsFunc(g.types, func(t ast.Expr) bool { return edit.FileOf(m.Pass, t.Pos()) == file }) {
 				edits = append(edits, edit.SetPath(spec, flight.OursPath))
 			}
 		}
@@ -153,13 +153,17 @@ func (m *migrator) find() (blocked map[*ast.File]string) {
 			continue
 		}
 		file := edit.FileOf(m.Pass, id.Pos())
-		sel, ok := cur.Parent().Node().(*ast.SelectorExpr)
-		if !ok || tn.Name() != "Group" {
+		sel, qualified := cur.Parent().Node().(*ast.SelectorExpr)
+		if tn.Name() != "Group" {
 			blocked[file] = "its file uses " + tn.Name()
 			continue
 		}
-		v := m.holder(cur.Parent())
-		if v == nil {
+		t, at := ast.Expr(id), cur
+		if qualified {
+			t, at = sel, cur.Parent()
+		}
+		v := m.holder(at)
+		if v == nil || flight.LibraryOf(v.Type()) != flight.XSync { // not an interface that is set to a group
 			blocked[file] = "its file has a group that is neither a variable nor a field"
 			continue
 		}
@@ -169,7 +173,10 @@ func (m *migrator) find() (blocked map[*ast.File]string) {
 			byVar[v] = g
 			m.groups = append(m.groups, g)
 		}
-		g.types = append(g.types, sel)
+		g.types = append(g.types, t)
+		if !qualified {
+			g.leave("its package is imported with a dot")
+		}
 	}
 	return blocked
 }

@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"go/types"
 	"slices"
+	"strings"
 
 	"golang.org/x/tools/go/analysis"
 	"golang.org/x/tools/go/ast/edge"
@@ -150,7 +151,7 @@ func (m *migrator) moveCall(g *group, call *flight.Call, returns []*ast.ReturnSt
 	}
 	var value *ast.Ident
 	switch p := call.Cursor.Parent().Node().(type) {
-	case *ast.ExprStmt:
+	case *ast.ExprStmt, *ast.GoStmt, *ast.DeferStmt:
 		return
 	case *ast.AssignStmt:
 		if len(p.Lhs) == 3 {
@@ -223,7 +224,7 @@ func (m *migrator) moveAssertion(g *group, cur inspector.Cursor, nils bool) {
 	}
 	rest := ""
 	if _, ok := m.TypesInfo.TypeOf(assert).(*types.Tuple); ok { // x, ok := v.(T)
-		if nils {
+		if nils || types.IsInterface(g.value) {
 			g.leave("line %d asks whether the value is nil", m.line(assert))
 			return
 		}
@@ -268,6 +269,8 @@ func (m *migrator) named(g *group, t types.Type, pos token.Pos, depth int) {
 		switch {
 		case obj.Pkg() != m.Pkg && !obj.Exported():
 			g.leave("the type %s is not exported", obj.Name())
+		case obj.Pkg() != m.Pkg && !importable(flight.PathOf(obj.Pkg()), flight.PathOf(m.Pkg)):
+			g.leave("the type %s is of an internal package", obj.Name())
 		case obj.Pkg() == m.Pkg && scope != nil:
 			if _, found := scope.LookupParent(obj.Name(), pos); found != obj {
 				g.leave("%s is not a type in line %d", obj.Name(), m.Fset.Position(pos).Line)
@@ -302,6 +305,13 @@ func (m *migrator) named(g *group, t types.Type, pos token.Pos, depth int) {
 	default:
 		g.leave("the type of its values has no name")
 	}
+}
+
+// importable reports whether package from may import package path, as the
+// rule for internal packages has it.
+func importable(path, from string) bool {
+	parent, _, internal := strings.Cut("/"+path+"/", "/internal/")
+	return !internal || strings.HasPrefix("/"+from+"/", parent+"/")
 }
 
 func isAny(t types.Type) bool {

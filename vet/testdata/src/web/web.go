@@ -2,7 +2,10 @@
 // net/http and database/sql.
 package web
 
-import "context"
+import (
+	"context"
+	"web/internal/page"
+)
 
 type Request struct{ Header map[string]string }
 
@@ -13,3 +16,5 @@ type ResponseWriter interface{ WriteHeader(status int) }
 type Tx struct{}
 
 func (*Tx) ExecContext(ctx context.Context, query string) (any, error) { return nil, nil }
+
+func NewPage() (*page.Page, error) { return nil, nil }

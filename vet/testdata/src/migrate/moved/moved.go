@@ -68,6 +68,11 @@ func (s *store) url(id string) (*url.URL, error) {
 	return u, nil
 }
 
+func (s *store) inBackground(id string) {
+	go s.done.Do(id, func() (any, error) { return nil, nil })
+	defer s.done.Do(id, func() (any, error) { return nil, nil })
+}
+
 func (s *store) refresh(id string) error {
 	s.done.Do(id, func() (any, error) { return nil, nil })
 	_, err, _ := s.done.Do(id, func() (any, error) {
