@@ -40,6 +40,7 @@ import (
 	"fmt"
 	"go/ast"
 	"go/types"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/tools/go/analysis"
@@ -129,16 +130,58 @@ func (m *migrator) report(g *group) {
 			value = m.short(g.value)
 		}
 		d.Message = fmt.Sprintf("%s can be a Group[string, %s] of %s", g.v.Name(), value, flight.OursPath)
-		edits := g.edits
-		for _, spec := range edit.XSyncImports(m.Pass) {
-			file := edit.FileOf(m.Pass, spec.Pos())
-			if slices.ContainsFunc(g.types, func(t ast.Expr) bool { return edit.FileOf(m.Pass, t.Pos()) == file }) {
-				edits = append(edits, edit.SetPath(spec, flight.OursPath))
-			}
-		}
-		d.SuggestedFixes = []analysis.SuggestedFix{{Message: "Give the group the type of its values", TextEdits: edits}}
+		d.SuggestedFixes = []analysis.SuggestedFix{{Message: "Give the group the type of its values", TextEdits: m.fix(g)}}
 	}
 	m.Report(d)
+}
+
+// fix are the edits that move g, and with it the groups that need an edit of
+// the same files: each of them is given the same fix, so that a driver can
+// apply one or all. Edits of several fixes that import different packages
+// into one file would conflict.
+func (m *migrator) fix(g *group) []analysis.TextEdit {
+	files := make(map[*ast.File]bool)
+	moved := map[*group]bool{g: true}
+	add := func(g *group) {
+		for _, e := range g.edits {
+			files[edit.FileOf(m.Pass, e.Pos)] = true
+		}
+	}
+	add(g)
+	for grown := true; grown; {
+		grown = false
+		for _, other := range m.groups {
+			if other.reason == "" && !moved[other] && slices.ContainsFunc(other.edits, func(e analysis.TextEdit) bool {
+				return files[edit.FileOf(m.Pass, e.Pos)]
+			}) {
+				moved[other], grown = true, true
+				add(other)
+			}
+		}
+	}
+	var edits []analysis.TextEdit
+	declares := make(map[*ast.File]bool)
+	once := make(map[string]bool)
+	for _, other := range m.groups {
+		if !moved[other] {
+			continue
+		}
+		for _, t := range other.types {
+			declares[edit.FileOf(m.Pass, t.Pos())] = true
+		}
+		for _, e := range other.edits {
+			if id := fmt.Sprint(e.Pos, e.End, string(e.NewText)); !once[id] {
+				once[id] = true
+				edits = append(edits, e)
+			}
+		}
+	}
+	for _, spec := range edit.XSyncImports(m.Pass) {
+		if declares[edit.FileOf(m.Pass, spec.Pos())] {
+			edits = append(edits, edit.SetPath(spec, flight.OursPath))
+		}
+	}
+	return edits
 }
 
 // find collects the groups, and the files in which something else than a
@@ -268,6 +311,13 @@ func (m *migrator) scope(g *group) {
 // settle leaves a group alone if it shares a file, and so an import, with
 // something that stays with x/sync.
 func (m *migrator) settle(blocked map[*ast.File]string) {
+	for _, g := range m.groups {
+		for _, e := range g.edits {
+			if ast.IsGenerated(edit.FileOf(m.Pass, e.Pos)) {
+				g.leave("%s, where it is used, is generated", filepath.Base(m.Fset.Position(e.Pos).Filename))
+			}
+		}
+	}
 	for changed := true; changed; {
 		changed = false
 		for _, g := range m.groups {
@@ -275,10 +325,6 @@ func (m *migrator) settle(blocked map[*ast.File]string) {
 				file := edit.FileOf(m.Pass, t.Pos())
 				if g.reason != "" && blocked[file] == "" {
 					blocked[file] = "it shares a file with " + g.v.Name() + ", which is left as it is"
-					changed = true
-				}
-				if g.reason == "" && ast.IsGenerated(file) {
-					g.leave("its file is generated")
 					changed = true
 				}
 				if g.reason == "" && blocked[file] != "" {

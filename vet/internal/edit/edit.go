@@ -70,10 +70,23 @@ func Import(pass *analysis.Pass, pos token.Pos, path, name string) (string, []an
 			if d.Lparen.IsValid() {
 				return name, insert(d.Lparen+1, "\n\t"+line), true
 			}
-			return name, insert(d.Pos(), "import "+line+"\n"), true
+			return name, parenthesize(d, line), true
 		}
 	}
 	return name, insert(file.Name.End(), "\n\nimport "+line), true
+}
+
+// parenthesize returns the edits that add line to d, an import declaration
+// without parentheses. Those of several imports go together, since a driver
+// leaves out edits that it has already.
+func parenthesize(d *ast.GenDecl, line string) []analysis.TextEdit {
+	spec := d.Specs[0].(*ast.ImportSpec)
+	before := "\n\n\t"
+	if path, _ := strconv.Unquote(spec.Path.Value); !strings.Contains(path, ".") {
+		before = "\n\t" // it is of the standard library, too
+	}
+	keyword := d.Pos() + token.Pos(len("import"))
+	return slices.Concat(insert(keyword, " ("), insert(keyword, "\n\t"+line), insert(spec.Pos(), before), insert(spec.End(), "\n)"))
 }
 
 func insert(pos token.Pos, text string) []analysis.TextEdit {
