@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/tools/go/analysis"
 
+	"example.com/singleflight/vet/internal/cachelike"
 	"example.com/singleflight/vet/internal/edit"
 	"example.com/singleflight/vet/internal/flight"
 	"example.com/singleflight/vet/internal/origin"
@@ -186,6 +187,14 @@ func (c *checker) keeps(ctx *types.Var) string {
 					}
 				}
 			}
+		case *ast.CallExpr:
+			for i, arg := range n.Args {
+				if i == 0 && c.writesFirst(n) {
+					assigned(arg)
+				} else if v := c.destination(arg); v != nil && origin.Captured(v, lit) && reason == "" {
+					reason = fmt.Sprintf("fn hands %s of its caller to a function that may assign to it", v.Name())
+				}
+			}
 		case *ast.UnaryExpr:
 			// &x hands x to somebody who may assign to it.
 			if n.Op == token.AND {
@@ -195,6 +204,42 @@ func (c *checker) keeps(ctx *types.Var) string {
 		return true
 	})
 	return reason
+}
+
+// writesFirst reports whether call is one of a builtin function that changes
+// what its first argument refers to.
+func (c *checker) writesFirst(call *ast.CallExpr) bool {
+	id, ok := ast.Unparen(call.Fun).(*ast.Ident)
+	if !ok {
+		return false
+	}
+	_, builtin := c.TypesInfo.Uses[id].(*types.Builtin)
+	return builtin && (id.Name == "copy" || id.Name == "delete" || id.Name == "clear")
+}
+
+// destination is the variable arg if it looks like one for results: a pointer
+// to a slice, a map or an interface, or an any that is not in the key.
+func (c *checker) destination(arg ast.Expr) *types.Var {
+	id, ok := ast.Unparen(arg).(*ast.Ident)
+	if !ok {
+		return nil
+	}
+	v, ok := c.TypesInfo.Uses[id].(*types.Var)
+	if !ok {
+		return nil
+	}
+	switch t := v.Type().Underlying().(type) {
+	case *types.Pointer:
+		switch t.Elem().Underlying().(type) {
+		case *types.Slice, *types.Map, *types.Interface:
+			return v
+		}
+	case *types.Interface:
+		if t.Empty() && !cachelike.Depends(c.TypesInfo, c.call.Key, map[*types.Var]bool{v: true}) {
+			return v
+		}
+	}
+	return nil
 }
 
 // assignedLater reports whether a statement after the call assigns to v.
@@ -245,7 +290,7 @@ func (c *checker) released() (released map[*types.Var]bool, locked bool) {
 // fn's context after fn has returned.
 func (c *checker) valueKeepsContext() bool {
 	for _, r := range flight.Returns(c.call.Lit.Body) {
-		if t := flight.Returned(c.TypesInfo, r); t != nil && keepsContext(t, 0) {
+		if t := flight.Returned(c.TypesInfo, r); t != nil && (keepsContext(t, 0) || ofRequest(t)) {
 			return true
 		}
 	}
@@ -255,13 +300,8 @@ func (c *checker) valueKeepsContext() bool {
 // ofRequest reports whether a value of type t usually lives no longer than
 // the request that it belongs to.
 func ofRequest(t types.Type) bool {
-	if !isContext(t) {
-		// A request, a stream, a command, a test.
-		if obj, _, _ := types.LookupFieldOrMethod(t, true, nil, "Context"); obj != nil {
-			if fn, ok := obj.(*types.Func); ok && returnsContext(fn.Signature().Results()) {
-				return true
-			}
-		}
+	if !isContext(t) && hasContext(t) {
+		return true
 	}
 	named := flight.Named(t)
 	if named == nil || named.Obj().Pkg() == nil {

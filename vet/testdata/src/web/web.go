@@ -18,3 +18,9 @@ type Tx struct{}
 func (*Tx) ExecContext(ctx context.Context, query string) (any, error) { return nil, nil }
 
 func NewPage() (*page.Page, error) { return nil, nil }
+
+type Rows struct{}
+
+func (*Tx) QueryContext(ctx context.Context, query string) (*Rows, error) { return nil, nil }
+
+func RequestID(ctx context.Context) string { return "" }

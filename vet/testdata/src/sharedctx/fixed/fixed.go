@@ -3,6 +3,7 @@ package fixed
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	sf "golang.org/x/sync/singleflight"
@@ -78,6 +79,15 @@ func (s *store) stores(ctx context.Context, id string) (any, error) {
 	})
 	return v, err
 }
+
+// An any in the key is not one for a result.
+func (s *store) anyKey(ctx context.Context, key any) {
+	s.group.Do(fmt.Sprint(key), func() (any, error) {
+		return find(ctx, key) // want `ctx belongs to the caller`
+	})
+}
+
+func find(ctx context.Context, key any) (any, error) { return key, ctx.Err() }
 
 type carrier interface{ Context() context.Context }
 

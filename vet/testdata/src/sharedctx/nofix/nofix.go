@@ -238,3 +238,62 @@ func inBody(ctx context.Context, id string) {
 	same, _ := around(ctx)
 	g.DoChan(id, func() (any, error) { return load(same, id) }) // want `same belongs to the caller`
 }
+
+type database interface {
+	QueryContext(ctx context.Context, query string) (*web.Rows, error)
+	get(ctx context.Context, key, into any) error
+	list(ctx context.Context, into *[]string) error
+}
+
+func rows(ctx context.Context, db database) {
+	g.Do("", func() (any, error) {
+		return db.QueryContext(ctx, "") // want `ctx belongs .*\(no fix: the value keeps a context, or reads from one\)`
+	})
+}
+
+func destination(ctx context.Context, db database, into any) {
+	g.Do("", func() (any, error) {
+		return nil, db.get(ctx, "", into) // want `ctx belongs .*\(no fix: fn hands into of its caller to a function that may assign to it\)`
+	})
+}
+
+func destinationSlice(ctx context.Context, db database, into *[]string) {
+	g.Do("", func() (any, error) {
+		return nil, db.list(ctx, into) // want `ctx belongs .*\(no fix: fn hands into of its caller to a function that may assign to it\)`
+	})
+}
+
+func copies(ctx context.Context, into []byte) {
+	g.Do("", func() (any, error) {
+		copy(into, "text")
+		return load(ctx, "") // want `ctx belongs .*\(no fix: fn assigns to into of its caller\)`
+	})
+}
+
+func deletes(ctx context.Context, from map[string]int) {
+	g.Do("", func() (any, error) {
+		delete(from, "")
+		return load(ctx, "") // want `ctx belongs .*\(no fix: fn assigns to from of its caller\)`
+	})
+}
+
+// A function literal without a context of its own is called for the caller
+// of the function around it.
+func retried(ctx context.Context, tx *web.Tx, retry func(func(attempt int))) {
+	retry(func(attempt int) {
+		g.Do("", func() (any, error) {
+			_ = tx
+			return load(ctx, "") // want `ctx belongs to the caller`
+		})
+	})
+}
+
+func pings(ctx context.Context) bool { return ctx.Err() == nil }
+
+// A function that does more with a context than to read from it.
+func pinged(ctx context.Context, tx *web.Tx) {
+	g.Do("", func() (any, error) {
+		_ = tx
+		return pings(ctx), nil // want `ctx belongs to the caller`
+	})
+}
