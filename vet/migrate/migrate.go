@@ -103,6 +103,9 @@ func run(pass *analysis.Pass) (any, error) {
 		m.calls[call.CallExpr] = call
 	}
 	blocked := m.find()
+	if len(m.groups) == 0 || edit.AnalyzedAgain(pass) {
+		return nil, nil
+	}
 	for _, g := range m.groups {
 		m.scope(g)
 		var calls []*flight.Call

@@ -88,6 +88,9 @@ func init() {
 
 func run(pass *analysis.Pass) (any, error) {
 	calls := flight.Of(pass)
+	if len(calls.Calls) == 0 || edit.AnalyzedAgain(pass) {
+		return nil, nil
+	}
 	for _, call := range calls.Calls {
 		if call.Lit == nil || call.Outermost() == nil {
 			continue // it can use no context but its own
