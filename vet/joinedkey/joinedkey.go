@@ -21,7 +21,7 @@
 // or encoded. Numbers are not strings here.
 //
 // It is off by default, since the strings often cannot contain the
-// separator, which it does not know; the flag -on sets it going.
+// separator, which it does not know; the flag -on enables it.
 //
 // There is no fix. The remedy is a struct for a key, which Group of
 // example.com/singleflight takes.

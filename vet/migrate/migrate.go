@@ -29,11 +29,11 @@
 // gets struct{}.
 //
 // A group is left alone, and the report says why, where it is exported or
-// handed on, where its values have several types or are used without an
+// passed on, where its values have several types or are used without an
 // assertion, where a variable for them was declared as any, or where it shares
 // a file with a group that is left alone.
 //
-// It is off by default; the flag -on sets it going.
+// It is off by default; the flag -on enables it.
 package migrate
 
 import (

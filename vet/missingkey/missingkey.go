@@ -26,7 +26,7 @@
 // what.
 //
 // It is off by default: what is missing is often the same for all callers, or
-// of no consequence for the result. The flag -on sets it going. There is no
+// of no consequence for the result. The flag -on enables it. There is no
 // fix.
 package missingkey
 

@@ -25,13 +25,13 @@ import (
 func (c *checker) doContext(uses []use) (analysis.SuggestedFix, string) {
 	none := analysis.SuggestedFix{}
 	if c.call.Method != "Do" {
-		return none, "a DoContext does not return a channel"
+		return none, "DoContext returns no channel"
 	}
 	if c.call.Library == flight.Copy {
 		return none, "the group is a copy of x/sync's"
 	}
 	if c.call.Fn != ast.Expr(c.call.Lit) {
-		return none, "fn is not written at the call"
+		return none, "fn is not a function literal in the call"
 	}
 	v, reason := c.onlyContext(uses)
 	if reason == "" {
@@ -46,7 +46,7 @@ func (c *checker) doContext(uses []use) (analysis.SuggestedFix, string) {
 	}
 	if reason == "" && len(outcome.Unchecked(c.TypesInfo, c.call)) > 0 {
 		// A caller that leaves gets the zero value, here a nil interface.
-		reason = "the value is asserted before a look at the error, which panics when a caller leaves"
+		reason = "the value is asserted before the error is checked, which panics when a caller leaves"
 	}
 	if reason != "" {
 		return none, reason
@@ -89,7 +89,7 @@ func (c *checker) useParameter(uses []use) (analysis.SuggestedFix, string) {
 	}
 	fields := c.call.Lit.Type.Params.List
 	if len(fields) != 1 || len(fields[0].Names) > 1 {
-		return none, "fn has not one parameter"
+		return none, "fn does not have exactly one parameter"
 	}
 	fix := analysis.SuggestedFix{Message: "Use fn's own context"}
 	if len(fields[0].Names) == 0 {

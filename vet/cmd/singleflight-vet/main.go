@@ -3,14 +3,14 @@
 // license that can be found in the LICENSE file.
 
 // Singleflight-vet finds the mistakes that people make with singleflight, and
-// mends those that need no judgment.
+// fixes those that need no judgment.
 //
 // It understands golang.org/x/sync/singleflight, example.com/singleflight and
 // example.com/singleflight/dropin:
 //
 //	singleflight-vet ./...                               # report
 //	singleflight-vet -fix -diff ./...                    # show what -fix would change
-//	singleflight-vet -fix ./...                          # mend
+//	singleflight-vet -fix ./...                          # fix
 //	go vet -vettool=$(which singleflight-vet) ./...      # in CI
 //
 // "singleflight-vet help" lists the analyzers, and "singleflight-vet help

@@ -83,7 +83,7 @@ func (c *Call) Innermost() ast.Node {
 
 // Received are the variables that are set to what the channel of a DoChan
 // gives. The second result reports whether these are all there can be: the
-// channel is not handed on, and neither is what it gives before a variable is
+// channel is not passed on, and neither is what it gives before a variable is
 // set to it.
 func (c *Call) Received(info *types.Info) ([]*types.Var, bool) {
 	var vars []*types.Var

@@ -1,4 +1,4 @@
-// Package fixed has calls that are mended, in all files of the package.
+// Package fixed has calls that are fixed, in all files of the package.
 package fixed
 
 import (

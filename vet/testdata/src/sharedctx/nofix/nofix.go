@@ -1,5 +1,5 @@
 // Package nofix has calls that are reported with the reason why they are not
-// mended.
+// fixed.
 package nofix
 
 import (
@@ -89,14 +89,14 @@ func (c *counter) locked(ctx context.Context) {
 // With Do, v is never nil.
 func asserted(ctx context.Context) (int, error) {
 	v, err, _ := g.Do("", func() (any, error) {
-		return 1, ctx.Err() // want `ctx belongs .*\(no fix: the value is asserted before a look at the error, which panics when a caller leaves\)`
+		return 1, ctx.Err() // want `ctx belongs .*\(no fix: the value is asserted before the error is checked, which panics when a caller leaves\)`
 	})
 	return v.(int), err
 }
 
 func assertedInVar(ctx context.Context) (int, error) {
 	var v, err, _ = g.Do("", func() (any, error) {
-		return 1, ctx.Err() // want `ctx belongs .*\(no fix: the value is asserted before a look at the error, which panics when a caller leaves\)`
+		return 1, ctx.Err() // want `ctx belongs .*\(no fix: the value is asserted before the error is checked, which panics when a caller leaves\)`
 	})
 	return v.(int), err
 }
@@ -164,7 +164,7 @@ func redeclaresInVar(ctx context.Context) {
 
 func named(ctx context.Context) {
 	fn := func() (any, error) {
-		return load(ctx, "") // want `ctx belongs .*\(no fix: fn is not written at the call\)`
+		return load(ctx, "") // want `ctx belongs .*\(no fix: fn is not a function literal in the call\)`
 	}
 	g.Do("", fn)
 }
@@ -172,7 +172,7 @@ func named(ctx context.Context) {
 func channel(ctx context.Context) {
 	select {
 	case <-g.DoChan("", func() (any, error) {
-		return load(ctx, "") // want `ctx belongs .*\(no fix: a DoContext does not return a channel\)`
+		return load(ctx, "") // want `ctx belongs .*\(no fix: DoContext returns no channel\)`
 	}):
 	case <-ctx.Done():
 	}
