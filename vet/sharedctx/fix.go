@@ -166,15 +166,9 @@ func (c *checker) keeps(ctx *types.Var) string {
 				reason = fmt.Sprintf("fn uses %s, to which the caller assigns later", v.Name())
 			}
 		case *ast.AssignStmt:
-			if n.Tok != token.DEFINE {
+			if n.Tok != token.DEFINE { // which sets fn's own variables
 				for _, lhs := range n.Lhs {
 					assigned(lhs)
-				}
-			} else {
-				for _, lhs := range n.Lhs {
-					if id, ok := lhs.(*ast.Ident); ok && c.TypesInfo.Defs[id] == nil {
-						assigned(lhs)
-					}
 				}
 			}
 		case *ast.IncDecStmt:
@@ -254,36 +248,59 @@ func (c *checker) assignedLater(v *types.Var) bool {
 
 // released are the variables that a defer statement around the flight
 // releases: v in defer v.Close(), defer pool.Put(v). locked reports whether
-// such a statement releases a lock.
+// a lock is held at the call, as far as the order of the source tells.
 func (c *checker) released() (released map[*types.Var]bool, locked bool) {
 	released = make(map[*types.Var]bool)
+	unlocks := false // in a defer statement before the call
 	ast.Inspect(c.root, func(n ast.Node) bool {
-		d, ok := n.(*ast.DeferStmt)
-		if !ok {
-			return n != c.call.Lit
-		}
-		if sel, ok := d.Call.Fun.(*ast.SelectorExpr); ok {
-			if sel.Sel.Name == "Unlock" || sel.Sel.Name == "RUnlock" {
-				locked = locked || d.Pos() < c.call.Pos()
-			}
-			if id, ok := sel.X.(*ast.Ident); ok {
-				if v, ok := c.TypesInfo.Uses[id].(*types.Var); ok && !c.receivers[v] {
-					released[v] = true
+		switch n := n.(type) {
+		case *ast.FuncLit:
+			return n.Pos() <= c.call.Pos() && c.call.End() <= n.End()
+		case *ast.ExprStmt:
+			if call, ok := n.X.(*ast.CallExpr); ok && n.End() <= c.call.Pos() {
+				switch funcName(call) {
+				case "Lock", "RLock":
+					locked = true
+				case "Unlock", "RUnlock":
+					locked = false
 				}
 			}
-		}
-		for _, arg := range d.Call.Args {
-			if id, ok := ast.Unparen(arg).(*ast.Ident); ok {
-				if v, ok := c.TypesInfo.Uses[id].(*types.Var); ok {
-					if _, basic := v.Type().Underlying().(*types.Basic); !basic {
-						released[v] = true
-					}
-				}
+		case *ast.DeferStmt:
+			if name := funcName(n.Call); name == "Unlock" || name == "RUnlock" {
+				unlocks = unlocks || n.Pos() < c.call.Pos()
+			}
+			for _, v := range c.deferred(n.Call) {
+				released[v] = true
 			}
 		}
 		return true
 	})
-	return released, locked
+	return released, locked || unlocks
+}
+
+// deferred are the variables that call, in a defer statement, releases.
+func (c *checker) deferred(call *ast.CallExpr) []*types.Var {
+	var list []*types.Var
+	variable := func(e ast.Expr) *types.Var {
+		if id, ok := ast.Unparen(e).(*ast.Ident); ok {
+			v, _ := c.TypesInfo.Uses[id].(*types.Var)
+			return v
+		}
+		return nil
+	}
+	if sel, ok := call.Fun.(*ast.SelectorExpr); ok {
+		if v := variable(sel.X); v != nil && !c.receivers[v] {
+			list = append(list, v)
+		}
+	}
+	for _, arg := range call.Args {
+		if v := variable(arg); v != nil {
+			if _, basic := v.Type().Underlying().(*types.Basic); !basic {
+				list = append(list, v)
+			}
+		}
+	}
+	return list
 }
 
 // valueKeepsContext reports whether the flight has a value that may use

@@ -24,3 +24,7 @@ type Rows struct{}
 func (*Tx) QueryContext(ctx context.Context, query string) (*Rows, error) { return nil, nil }
 
 func RequestID(ctx context.Context) string { return "" }
+
+type Context struct{ Path string }
+
+type LoggingResponseWriter struct{ ResponseWriter }

@@ -4,6 +4,7 @@ package fixed
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	sf "golang.org/x/sync/singleflight"
@@ -13,6 +14,8 @@ import (
 type store struct {
 	group sf.Group
 	cache map[string]any
+	name  string
+	mu    sync.Mutex
 }
 
 func load(ctx context.Context, id string) (any, error) { return id, ctx.Err() }
@@ -88,6 +91,24 @@ func (s *store) anyKey(ctx context.Context, key any) {
 }
 
 func find(ctx context.Context, key any) (any, error) { return key, ctx.Err() }
+
+func (s *store) close(id string) {}
+
+// The store, which fn uses, outlives the caller, and id is a copy.
+func (s *store) deferred(ctx context.Context, id string) {
+	defer s.close(id)
+	s.mu.Lock()
+	s.mu.Unlock()
+	func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+	}()
+	s.group.Do(id, func() (any, error) {
+		return load(ctx, id+s.name) // want `ctx belongs to the caller`
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+}
 
 type carrier interface{ Context() context.Context }
 

@@ -297,3 +297,63 @@ func pinged(ctx context.Context, tx *web.Tx) {
 		return pings(ctx), nil // want `ctx belongs to the caller`
 	})
 }
+
+func webContext(ctx context.Context, c *web.Context) {
+	g.Do("", func() (any, error) {
+		return load(ctx, c.Path) // want `ctx belongs .*\(no fix: fn uses c, which belongs to the caller\)`
+	})
+}
+
+func writer(ctx context.Context, w *web.LoggingResponseWriter) {
+	g.Do("", func() (any, error) {
+		w.WriteHeader(200)
+		return load(ctx, "") // want `ctx belongs .*\(no fix: fn uses w, which belongs to the caller\)`
+	})
+}
+
+func declaresAnother(ctx context.Context) {
+	g.Do("", func() (any, error) {
+		ctx, end := wrapper{ctx}, func() {} // want `ctx belongs .*\(no fix: fn declares a ctx of its own\)`
+		defer end()
+		return load(ctx, "")
+	})
+}
+
+func pooled(ctx context.Context, pool *sync.Pool) {
+	b := pool.Get().(*[]byte)
+	defer pool.Put(b)
+	g.Do("", func() (any, error) {
+		return load(ctx, string(*b)) // want `ctx belongs .*\(no fix: fn uses b, which the caller releases in a defer statement\)`
+	})
+}
+
+type guarded struct {
+	mu   sync.RWMutex
+	name string
+}
+
+func (s *guarded) reads(ctx context.Context) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	g.Do("", func() (any, error) {
+		return load(ctx, s.name) // want `ctx belongs .*\(no fix: the caller holds a lock\)`
+	})
+}
+
+func (c *counter) lockedWithoutDefer(ctx context.Context) {
+	c.mu.Lock()
+	g.Do("", func() (any, error) {
+		return load(ctx, "") // want `ctx belongs .*\(no fix: the caller holds a lock\)`
+	})
+	c.mu.Unlock()
+}
+
+func ranges(ctx context.Context, ids []string) (last string) {
+	g.Do("", func() (any, error) {
+		for _, last = range ids {
+			load(ctx, last) // want `ctx belongs .*\(no fix: fn assigns to last of its caller\)`
+		}
+		return nil, nil
+	})
+	return last
+}
