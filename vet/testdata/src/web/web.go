@@ -28,3 +28,11 @@ func RequestID(ctx context.Context) string { return "" }
 type Context struct{ Path string }
 
 type LoggingResponseWriter struct{ ResponseWriter }
+
+type session struct{}
+
+func NewSessions() ([]*session, error) { return nil, nil }
+
+type List[T any] []T
+
+func NewSessionList() (List[*session], error) { return nil, nil }
