@@ -29,9 +29,11 @@
 // gets struct{}.
 //
 // A group is left alone, and the report says why, where it is exported or
-// passed on, where its values have several types or are used without an
-// assertion, where a variable for them was declared as any, or where it shares
-// a file with a group that is left alone.
+// passed to other code, where its values have several types or are used
+// without an assertion, where a variable for them was declared as any, or where
+// it shares a file with a group that is left alone.
+//
+// Groups that need edits in the same files have one fix, which moves them all.
 //
 // It is off by default; the flag -on enables it.
 package migrate

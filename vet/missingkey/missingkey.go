@@ -2,8 +2,8 @@
 // Use of this source code is governed by a BSD-style
 // license that can be found in the LICENSE file.
 
-// Package missingkey defines an Analyzer that finds what a flight depends on
-// and its key does not tell.
+// Package missingkey defines an Analyzer that finds data on which the result
+// of a flight depends and its key does not.
 //
 // # Analyzer missingkey
 //

@@ -28,8 +28,9 @@
 // outside instead of the one that the function is given.
 //
 // Not reported are contexts that cannot be canceled by the caller, such as
-// those from context.Background and context.WithoutCancel, and uses that only
-// read a value or write a log. A context in a field is reported if the flag
+// those from context.Background and context.WithoutCancel, uses that only
+// read a value or write a log, and contexts outside of a handler: a function
+// literal that has a parameter with a context of its own. A context in a field is reported if the flag
 // -fields is set: it often belongs to the program rather than to a caller.
 //
 // # The fix
@@ -48,9 +49,9 @@
 // fix where the function uses what belongs to one request (an *http.Request,
 // a transaction, a buffer, something that the caller releases in a defer
 // statement), where it assigns to a variable of the caller, where the caller
-// holds a lock, where the value keeps the context, where it is asserted before
-// a look at the error, or where the change does not reach all uses of the
-// group. The report then says why.
+// holds a lock, where the value keeps the context, where its type is asserted
+// before the error is checked, or where the change does not reach all uses of
+// the group. The report then says why.
 package sharedctx
 
 import (
@@ -146,7 +147,7 @@ type use struct {
 type owner int
 
 const (
-	nobody   owner = iota // or it is not known
+	nobody   owner = iota // or nobody known
 	field                 // whoever set the field
 	caller                // the caller of the function around the flight
 	deferred              // the function around the flight, when it returns

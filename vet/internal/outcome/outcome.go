@@ -21,8 +21,8 @@ type Assertion struct {
 	Error string // what tells that the value is nil: "the error", or a field
 }
 
-// Unchecked are the type assertions on the value of call to which the code
-// comes before it has looked at the error, or at the value.
+// Unchecked are the type assertions on the value of call that are the first
+// use of it, and that come before the first look at the error.
 func Unchecked(info *types.Info, call *flight.Call) []Assertion {
 	var list []Assertion
 	add := func(cur inspector.Cursor, err string) {
