@@ -272,10 +272,30 @@ func (c *checker) released() (released map[*types.Var]bool, locked bool) {
 			for _, v := range c.deferred(n.Call) {
 				released[v] = true
 			}
+			if lit, ok := n.Call.Fun.(*ast.FuncLit); ok {
+				ast.Inspect(lit.Body, func(n ast.Node) bool {
+					if call, ok := n.(*ast.CallExpr); ok && isRelease(funcName(call)) {
+						for _, v := range c.deferred(call) {
+							released[v] = true
+						}
+					}
+					return true
+				})
+			}
 		}
 		return true
 	})
 	return released, locked || unlocks
+}
+
+// isRelease reports whether name is that of a function that releases
+// something. In a defer statement itself, each function may do so.
+func isRelease(name string) bool {
+	switch name {
+	case "Close", "Free", "Put", "Release", "Reset", "Rollback":
+		return true
+	}
+	return false
 }
 
 // deferred are the variables that call, in a defer statement, releases.

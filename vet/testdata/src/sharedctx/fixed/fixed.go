@@ -97,6 +97,8 @@ func (s *store) close(id string) {}
 // The store, which fn uses, outlives the caller, and id is a copy.
 func (s *store) deferred(ctx context.Context, id string) {
 	defer s.close(id)
+	kind := &id
+	defer func() { println(kind) }()
 	s.mu.Lock()
 	s.mu.Unlock()
 	func() {
@@ -104,7 +106,7 @@ func (s *store) deferred(ctx context.Context, id string) {
 		defer s.mu.Unlock()
 	}()
 	s.group.Do(id, func() (any, error) {
-		return load(ctx, id+s.name) // want `ctx belongs to the caller`
+		return load(ctx, *kind+s.name) // want `ctx belongs to the caller`
 	})
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -330,6 +330,17 @@ func pooled(ctx context.Context, pool *sync.Pool) {
 	})
 }
 
+func pooledInLiteral(ctx context.Context, pool *sync.Pool) {
+	b := pool.Get().(*[]byte)
+	defer func() {
+		*b = (*b)[:0]
+		pool.Put(b)
+	}()
+	g.Do("", func() (any, error) {
+		return load(ctx, string(*b)) // want `ctx belongs .*\(no fix: fn uses b, which the caller releases in a defer statement\)`
+	})
+}
+
 type guarded struct {
 	mu   sync.RWMutex
 	name string
