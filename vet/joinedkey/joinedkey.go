@@ -9,19 +9,19 @@
 //
 // joinedkey: find keys that are joined from strings ambiguously
 //
-// Strings that are joined to a key can be cut in several ways: the key of
+// A key that is joined from strings can be split in several ways: the key of
 // tenant "a:b" and user "c" is that of tenant "a" and user "b:c".
 //
 //	g.Do(tenant+":"+user, load)
 //
 // The caller of one then gets the result of the other. The analyzer reports
 // a key that is made with +, fmt.Sprintf, fmt.Sprint or strings.Join of two or
-// more strings that are not constant, unless what stands between any two
-// has a control character, such as "\x00", or they are quoted, escaped
-// or encoded. Numbers are not strings here.
+// more strings that are not constant, unless a control character, such as
+// "\x00", stands between any two of them, or they are quoted, escaped or
+// encoded. Numbers are not strings here.
 //
 // It is off by default, since the strings often cannot contain the
-// separator, which it does not know; the flag -on sets it going.
+// separator, which it does not know; the flag -on enables it.
 //
 // There is no fix. The remedy is a struct for a key, which Group of
 // example.com/singleflight takes.

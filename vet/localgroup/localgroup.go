@@ -22,7 +22,7 @@
 // function uses as well, one on which the function calls DoChan several times,
 // or in a loop, and one in a test file, where it is tried out.
 //
-// There is no fix: the group belongs into a field, or into a variable of the
+// There is no fix: the group belongs in a field, or in a variable of the
 // package.
 package localgroup
 
@@ -118,7 +118,7 @@ func shared(info *types.Info, call *flight.Call, v *types.Var) bool {
 		}
 		sel := cur.Parent()
 		if cur.ParentEdgeKind() != edge.SelectorExpr_X || sel.ParentEdgeKind() != edge.CallExpr_Fun {
-			shared = true // it is handed on
+			shared = true // it is passed on
 			continue
 		}
 		switch sel.Parent().ParentEdgeKind() {

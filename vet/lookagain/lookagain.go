@@ -144,8 +144,11 @@ func results(info *types.Info, call *flight.Call) map[*types.Var]bool {
 		vars[v] = true
 		return true
 	}
-	if s, ok := call.Cursor.Parent().Node().(*ast.AssignStmt); ok {
-		set(s.Lhs[0])
+	switch p := call.Cursor.Parent().Node().(type) {
+	case *ast.AssignStmt:
+		set(p.Lhs[0])
+	case *ast.ValueSpec:
+		set(p.Names[0])
 	}
 	for grown := true; grown; {
 		grown = false

@@ -29,17 +29,20 @@
 // gets struct{}.
 //
 // A group is left alone, and the report says why, where it is exported or
-// handed on, where its values have several types or are used without an
-// assertion, where a variable for them was declared as any, or where it shares
-// a file with a group that is left alone.
+// passed to other code, where its values have several types or are used
+// without an assertion, where a variable for them was declared as any, or where
+// it shares a file with a group that is left alone.
 //
-// It is off by default; the flag -on sets it going.
+// Groups that need edits in the same files have one fix, which moves them all.
+//
+// It is off by default; the flag -on enables it.
 package migrate
 
 import (
 	"fmt"
 	"go/ast"
 	"go/types"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/tools/go/analysis"
@@ -69,8 +72,8 @@ func init() {
 // A group is a variable or field that holds a group of x/sync.
 type group struct {
 	v      *types.Var
-	types  []*ast.SelectorExpr // the singleflight.Group that it is declared and made with
-	value  types.Type          // of its values; nil if it has none
+	types  []ast.Expr // the singleflight.Group that it is declared and made with
+	value  types.Type // of its values; nil if it has none
 	edits  []analysis.TextEdit
 	reason string // why it is left alone, or ""
 }
@@ -102,6 +105,9 @@ func run(pass *analysis.Pass) (any, error) {
 		m.calls[call.CallExpr] = call
 	}
 	blocked := m.find()
+	if len(m.groups) == 0 || edit.AnalyzedAgain(pass) {
+		return nil, nil
+	}
 	for _, g := range m.groups {
 		m.scope(g)
 		var calls []*flight.Call
@@ -129,16 +135,58 @@ func (m *migrator) report(g *group) {
 			value = m.short(g.value)
 		}
 		d.Message = fmt.Sprintf("%s can be a Group[string, %s] of %s", g.v.Name(), value, flight.OursPath)
-		edits := g.edits
-		for _, spec := range edit.XSyncImports(m.Pass) {
-			file := edit.FileOf(m.Pass, spec.Pos())
-			if slices.ContainsFunc(g.types, func(t *ast.SelectorExpr) bool { return edit.FileOf(m.Pass, t.Pos()) == file }) {
-				edits = append(edits, edit.SetPath(spec, flight.OursPath))
-			}
-		}
-		d.SuggestedFixes = []analysis.SuggestedFix{{Message: "Give the group the type of its values", TextEdits: edits}}
+		d.SuggestedFixes = []analysis.SuggestedFix{{Message: "Give the group the type of its values", TextEdits: m.fix(g)}}
 	}
 	m.Report(d)
+}
+
+// fix are the edits that move g, and with it the groups that need an edit of
+// the same files: each of them is given the same fix, so that a driver can
+// apply one or all. Edits of several fixes that import different packages
+// into one file would conflict.
+func (m *migrator) fix(g *group) []analysis.TextEdit {
+	files := make(map[*ast.File]bool)
+	moved := map[*group]bool{g: true}
+	add := func(g *group) {
+		for _, e := range g.edits {
+			files[edit.FileOf(m.Pass, e.Pos)] = true
+		}
+	}
+	add(g)
+	for grown := true; grown; {
+		grown = false
+		for _, other := range m.groups {
+			if other.reason == "" && !moved[other] && slices.ContainsFunc(other.edits, func(e analysis.TextEdit) bool {
+				return files[edit.FileOf(m.Pass, e.Pos)]
+			}) {
+				moved[other], grown = true, true
+				add(other)
+			}
+		}
+	}
+	var edits []analysis.TextEdit
+	declares := make(map[*ast.File]bool)
+	once := make(map[string]bool)
+	for _, other := range m.groups {
+		if !moved[other] {
+			continue
+		}
+		for _, t := range other.types {
+			declares[edit.FileOf(m.Pass, t.Pos())] = true
+		}
+		for _, e := range other.edits {
+			if id := fmt.Sprint(e.Pos, e.End, string(e.NewText)); !once[id] {
+				once[id] = true
+				edits = append(edits, e)
+			}
+		}
+	}
+	for _, spec := range edit.XSyncImports(m.Pass) {
+		if declares[edit.FileOf(m.Pass, spec.Pos())] {
+			edits = append(edits, edit.SetPath(spec, flight.OursPath))
+		}
+	}
+	return edits
 }
 
 // find collects the groups, and the files in which something else than a
@@ -153,13 +201,17 @@ func (m *migrator) find() (blocked map[*ast.File]string) {
 			continue
 		}
 		file := edit.FileOf(m.Pass, id.Pos())
-		sel, ok := cur.Parent().Node().(*ast.SelectorExpr)
-		if !ok || tn.Name() != "Group" {
+		sel, qualified := cur.Parent().Node().(*ast.SelectorExpr)
+		if tn.Name() != "Group" {
 			blocked[file] = "its file uses " + tn.Name()
 			continue
 		}
-		v := m.holder(cur.Parent())
-		if v == nil {
+		t, at := ast.Expr(id), cur
+		if qualified {
+			t, at = sel, cur.Parent()
+		}
+		v := m.holder(at)
+		if v == nil || flight.LibraryOf(v.Type()) != flight.XSync { // not an interface that is set to a group
 			blocked[file] = "its file has a group that is neither a variable nor a field"
 			continue
 		}
@@ -169,7 +221,10 @@ func (m *migrator) find() (blocked map[*ast.File]string) {
 			byVar[v] = g
 			m.groups = append(m.groups, g)
 		}
-		g.types = append(g.types, sel)
+		g.types = append(g.types, t)
+		if !qualified {
+			g.leave("its package is imported with a dot")
+		}
 	}
 	return blocked
 }
@@ -261,6 +316,13 @@ func (m *migrator) scope(g *group) {
 // settle leaves a group alone if it shares a file, and so an import, with
 // something that stays with x/sync.
 func (m *migrator) settle(blocked map[*ast.File]string) {
+	for _, g := range m.groups {
+		for _, e := range g.edits {
+			if ast.IsGenerated(edit.FileOf(m.Pass, e.Pos)) {
+				g.leave("%s, where it is used, is generated", filepath.Base(m.Fset.Position(e.Pos).Filename))
+			}
+		}
+	}
 	for changed := true; changed; {
 		changed = false
 		for _, g := range m.groups {
@@ -268,10 +330,6 @@ func (m *migrator) settle(blocked map[*ast.File]string) {
 				file := edit.FileOf(m.Pass, t.Pos())
 				if g.reason != "" && blocked[file] == "" {
 					blocked[file] = "it shares a file with " + g.v.Name() + ", which is left as it is"
-					changed = true
-				}
-				if g.reason == "" && ast.IsGenerated(file) {
-					g.leave("its file is generated")
 					changed = true
 				}
 				if g.reason == "" && blocked[file] != "" {

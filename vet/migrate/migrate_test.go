@@ -13,7 +13,7 @@ import (
 
 func TestMoved(t *testing.T) {
 	vettest.Set(t, migrate.Analyzer, "on", "true")
-	vettest.RunFixes(t, migrate.Analyzer, "migrate/moved")
+	vettest.RunFixes(t, migrate.Analyzer, "migrate/moved", "migrate/together", "migrate/program", "web/pages")
 }
 
 // A group that is left as it is says why.

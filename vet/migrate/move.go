@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"go/types"
 	"slices"
+	"strings"
 
 	"golang.org/x/tools/go/analysis"
 	"golang.org/x/tools/go/ast/edge"
@@ -34,7 +35,7 @@ func (m *migrator) uses(g *group) []*flight.Call {
 			cur = cur.Parent() // s.g
 		}
 		if cur.ParentEdgeKind() != edge.SelectorExpr_X || cur.Parent().ParentEdgeKind() != edge.CallExpr_Fun {
-			g.leave("it is handed on in line %d", m.line(cur.Node()))
+			g.leave("it is passed on in line %d", m.line(cur.Node()))
 			return nil
 		}
 		call := m.calls[cur.Parent().Parent().Node().(*ast.CallExpr)]
@@ -81,7 +82,7 @@ func (m *migrator) move(g *group, calls []*flight.Call) {
 	returns := make([][]*ast.ReturnStmt, len(calls))
 	for i, call := range calls {
 		if call.Lit == nil || call.Fn != ast.Expr(call.Lit) {
-			g.leave("fn is not written at the call in line %d", m.line(call.CallExpr))
+			g.leave("fn is not a function literal in line %d", m.line(call.CallExpr))
 			return
 		}
 		returns[i] = flight.Returns(call.Lit.Body)
@@ -107,7 +108,7 @@ func (m *migrator) returned(g *group, r *ast.ReturnStmt) {
 	t := flight.Returned(m.TypesInfo, r)
 	switch {
 	case t == nil:
-		g.leave("the return in line %d names no value", m.line(r))
+		g.leave("the return in line %d has no values", m.line(r))
 	case isAny(t):
 		g.leave("line %d returns an any", m.line(r))
 	case g.value == nil:
@@ -150,7 +151,7 @@ func (m *migrator) moveCall(g *group, call *flight.Call, returns []*ast.ReturnSt
 	}
 	var value *ast.Ident
 	switch p := call.Cursor.Parent().Node().(type) {
-	case *ast.ExprStmt:
+	case *ast.ExprStmt, *ast.GoStmt, *ast.DeferStmt:
 		return
 	case *ast.AssignStmt:
 		if len(p.Lhs) == 3 {
@@ -190,7 +191,7 @@ func (m *migrator) moveValue(g *group, v *types.Var, nils bool) {
 func (m *migrator) moveResults(g *group, call *flight.Call, nils bool) {
 	results, complete := call.Received(m.TypesInfo)
 	if !complete {
-		g.leave("the channel in line %d, or what it gives, is handed on", m.line(call.CallExpr))
+		g.leave("the channel in line %d, or what it gives, is passed on", m.line(call.CallExpr))
 		return
 	}
 	for cur := range m.root.Preorder((*ast.Ident)(nil)) {
@@ -200,7 +201,7 @@ func (m *migrator) moveResults(g *group, call *flight.Call, nils bool) {
 		}
 		sel, ok := cur.Parent().Node().(*ast.SelectorExpr)
 		if !ok {
-			g.leave("%s in line %d is handed on", v.Name(), m.line(cur.Node()))
+			g.leave("%s in line %d is passed on", v.Name(), m.line(cur.Node()))
 			return
 		}
 		if sel.Sel.Name == "Val" {
@@ -223,7 +224,7 @@ func (m *migrator) moveAssertion(g *group, cur inspector.Cursor, nils bool) {
 	}
 	rest := ""
 	if _, ok := m.TypesInfo.TypeOf(assert).(*types.Tuple); ok { // x, ok := v.(T)
-		if nils {
+		if nils || types.IsInterface(g.value) {
 			g.leave("line %d asks whether the value is nil", m.line(assert))
 			return
 		}
@@ -245,7 +246,7 @@ func (m *migrator) typeText(g *group, pos token.Pos) (string, []analysis.TextEdi
 		}
 		name, more, ok := edit.Import(m.Pass, pos, flight.PathOf(pkg), pkg.Name())
 		if !ok {
-			g.leave("package %s has another name in line %d", pkg.Name(), m.Fset.Position(pos).Line)
+			g.leave("the name of package %s has another meaning in line %d", pkg.Name(), m.Fset.Position(pos).Line)
 		}
 		edits = append(edits, more...)
 		return name
@@ -268,9 +269,11 @@ func (m *migrator) named(g *group, t types.Type, pos token.Pos, depth int) {
 		switch {
 		case obj.Pkg() != m.Pkg && !obj.Exported():
 			g.leave("the type %s is not exported", obj.Name())
+		case obj.Pkg() != m.Pkg && !importable(flight.PathOf(obj.Pkg()), flight.PathOf(m.Pkg)):
+			g.leave("the type %s is of an internal package", obj.Name())
 		case obj.Pkg() == m.Pkg && scope != nil:
 			if _, found := scope.LookupParent(obj.Name(), pos); found != obj {
-				g.leave("%s is not a type in line %d", obj.Name(), m.Fset.Position(pos).Line)
+				g.leave("the type %s is not visible in line %d", obj.Name(), m.Fset.Position(pos).Line)
 			}
 		}
 	}
@@ -302,6 +305,13 @@ func (m *migrator) named(g *group, t types.Type, pos token.Pos, depth int) {
 	default:
 		g.leave("the type of its values has no name")
 	}
+}
+
+// importable reports whether package from may import package path, as the
+// rule for internal packages has it.
+func importable(path, from string) bool {
+	parent, _, internal := strings.Cut("/"+path+"/", "/internal/")
+	return !internal || strings.HasPrefix("/"+from+"/", parent+"/")
 }
 
 func isAny(t types.Type) bool {

@@ -2,8 +2,8 @@
 // Use of this source code is governed by a BSD-style
 // license that can be found in the LICENSE file.
 
-// Package missingkey defines an Analyzer that finds what a flight depends on
-// and its key does not tell.
+// Package missingkey defines an Analyzer that finds data on which the result
+// of a flight depends and its key does not.
 //
 // # Analyzer missingkey
 //
@@ -26,7 +26,7 @@
 // what.
 //
 // It is off by default: what is missing is often the same for all callers, or
-// of no consequence for the result. The flag -on sets it going. There is no
+// of no consequence for the result. The flag -on enables it. There is no
 // fix.
 package missingkey
 

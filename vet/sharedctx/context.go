@@ -34,6 +34,17 @@ func implementsContext(t types.Type) bool {
 	return true
 }
 
+// hasContext reports whether t has a method Context that returns a context,
+// as a request, a stream, a command and a test have.
+func hasContext(t types.Type) bool {
+	if t == nil {
+		return false
+	}
+	obj, _, _ := types.LookupFieldOrMethod(t, true, nil, "Context")
+	fn, ok := obj.(*types.Func)
+	return ok && returnsContext(fn.Signature().Results())
+}
+
 // contextIn is the context in lit, a literal of a context around another
 // one, that says when the new one is done; or nil if the new one says so
 // by itself.
@@ -119,6 +130,9 @@ func onlyReads(fn *types.Func, recv string) bool {
 	if fn.Pkg() == nil {
 		return false
 	}
+	if readsByType(fn.Signature()) {
+		return true
+	}
 	path := fn.Pkg().Path()
 	if strings.HasPrefix(path, "go.opentelemetry.io/otel/metric") || strings.HasPrefix(path, "go.opencensus.io/stats") {
 		return true
@@ -137,6 +151,26 @@ func onlyReads(fn *types.Func, recv string) bool {
 		if named, ok := types.Unalias(t).(*types.Named); ok {
 			return strings.HasSuffix(named.Obj().Name(), "Logger")
 		}
+	}
+	return false
+}
+
+// readsByType reports whether sig is that of a function that takes nothing
+// but a context and returns text or a number, such as the identity of a
+// request, and no error.
+func readsByType(sig *types.Signature) bool {
+	if sig.Recv() != nil || sig.Params().Len() != 1 || sig.Results().Len() == 0 {
+		return false
+	}
+	result := func(i int, info types.BasicInfo) bool {
+		b, ok := sig.Results().At(i).Type().Underlying().(*types.Basic)
+		return ok && b.Info()&info != 0
+	}
+	switch sig.Results().Len() {
+	case 1:
+		return result(0, types.IsString|types.IsNumeric)
+	case 2:
+		return result(0, types.IsString|types.IsNumeric) && result(1, types.IsBoolean)
 	}
 	return false
 }

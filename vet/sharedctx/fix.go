@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/tools/go/analysis"
 
+	"example.com/singleflight/vet/internal/cachelike"
 	"example.com/singleflight/vet/internal/edit"
 	"example.com/singleflight/vet/internal/flight"
 	"example.com/singleflight/vet/internal/origin"
@@ -24,13 +25,13 @@ import (
 func (c *checker) doContext(uses []use) (analysis.SuggestedFix, string) {
 	none := analysis.SuggestedFix{}
 	if c.call.Method != "Do" {
-		return none, "a DoContext does not return a channel"
+		return none, "DoContext returns no channel"
 	}
 	if c.call.Library == flight.Copy {
 		return none, "the group is a copy of x/sync's"
 	}
 	if c.call.Fn != ast.Expr(c.call.Lit) {
-		return none, "fn is not written at the call"
+		return none, "fn is not a function literal in the call"
 	}
 	v, reason := c.onlyContext(uses)
 	if reason == "" {
@@ -45,7 +46,7 @@ func (c *checker) doContext(uses []use) (analysis.SuggestedFix, string) {
 	}
 	if reason == "" && len(outcome.Unchecked(c.TypesInfo, c.call)) > 0 {
 		// A caller that leaves gets the zero value, here a nil interface.
-		reason = "the value is asserted before a look at the error, which panics when a caller leaves"
+		reason = "the value is asserted before the error is checked, which panics when a caller leaves"
 	}
 	if reason != "" {
 		return none, reason
@@ -88,7 +89,7 @@ func (c *checker) useParameter(uses []use) (analysis.SuggestedFix, string) {
 	}
 	fields := c.call.Lit.Type.Params.List
 	if len(fields) != 1 || len(fields[0].Names) > 1 {
-		return none, "fn has not one parameter"
+		return none, "fn does not have exactly one parameter"
 	}
 	fix := analysis.SuggestedFix{Message: "Use fn's own context"}
 	if len(fields[0].Names) == 0 {
@@ -165,15 +166,9 @@ func (c *checker) keeps(ctx *types.Var) string {
 				reason = fmt.Sprintf("fn uses %s, to which the caller assigns later", v.Name())
 			}
 		case *ast.AssignStmt:
-			if n.Tok != token.DEFINE {
+			if n.Tok != token.DEFINE { // which sets fn's own variables
 				for _, lhs := range n.Lhs {
 					assigned(lhs)
-				}
-			} else {
-				for _, lhs := range n.Lhs {
-					if id, ok := lhs.(*ast.Ident); ok && c.TypesInfo.Defs[id] == nil {
-						assigned(lhs)
-					}
 				}
 			}
 		case *ast.IncDecStmt:
@@ -186,6 +181,14 @@ func (c *checker) keeps(ctx *types.Var) string {
 					}
 				}
 			}
+		case *ast.CallExpr:
+			for i, arg := range n.Args {
+				if i == 0 && c.writesFirst(n) {
+					assigned(arg)
+				} else if v := c.destination(arg); v != nil && origin.Captured(v, lit) && reason == "" {
+					reason = fmt.Sprintf("fn hands %s of its caller to a function that may assign to it", v.Name())
+				}
+			}
 		case *ast.UnaryExpr:
 			// &x hands x to somebody who may assign to it.
 			if n.Op == token.AND {
@@ -195,6 +198,42 @@ func (c *checker) keeps(ctx *types.Var) string {
 		return true
 	})
 	return reason
+}
+
+// writesFirst reports whether call is one of a builtin function that changes
+// what its first argument refers to.
+func (c *checker) writesFirst(call *ast.CallExpr) bool {
+	id, ok := ast.Unparen(call.Fun).(*ast.Ident)
+	if !ok {
+		return false
+	}
+	_, builtin := c.TypesInfo.Uses[id].(*types.Builtin)
+	return builtin && (id.Name == "copy" || id.Name == "delete" || id.Name == "clear")
+}
+
+// destination is the variable arg if it looks like one for results: a pointer
+// to a slice, a map or an interface, or an any that is not in the key.
+func (c *checker) destination(arg ast.Expr) *types.Var {
+	id, ok := ast.Unparen(arg).(*ast.Ident)
+	if !ok {
+		return nil
+	}
+	v, ok := c.TypesInfo.Uses[id].(*types.Var)
+	if !ok {
+		return nil
+	}
+	switch t := v.Type().Underlying().(type) {
+	case *types.Pointer:
+		switch t.Elem().Underlying().(type) {
+		case *types.Slice, *types.Map, *types.Interface:
+			return v
+		}
+	case *types.Interface:
+		if t.Empty() && !cachelike.Depends(c.TypesInfo, c.call.Key, map[*types.Var]bool{v: true}) {
+			return v
+		}
+	}
+	return nil
 }
 
 // assignedLater reports whether a statement after the call assigns to v.
@@ -209,43 +248,86 @@ func (c *checker) assignedLater(v *types.Var) bool {
 
 // released are the variables that a defer statement around the flight
 // releases: v in defer v.Close(), defer pool.Put(v). locked reports whether
-// such a statement releases a lock.
+// a lock is held at the call, as far as the order of the source tells.
 func (c *checker) released() (released map[*types.Var]bool, locked bool) {
 	released = make(map[*types.Var]bool)
+	unlocks := false // in a defer statement before the call
 	ast.Inspect(c.root, func(n ast.Node) bool {
-		d, ok := n.(*ast.DeferStmt)
-		if !ok {
-			return n != c.call.Lit
-		}
-		if sel, ok := d.Call.Fun.(*ast.SelectorExpr); ok {
-			if sel.Sel.Name == "Unlock" || sel.Sel.Name == "RUnlock" {
-				locked = locked || d.Pos() < c.call.Pos()
-			}
-			if id, ok := sel.X.(*ast.Ident); ok {
-				if v, ok := c.TypesInfo.Uses[id].(*types.Var); ok && !c.receivers[v] {
-					released[v] = true
+		switch n := n.(type) {
+		case *ast.FuncLit:
+			return n.Pos() <= c.call.Pos() && c.call.End() <= n.End()
+		case *ast.ExprStmt:
+			if call, ok := n.X.(*ast.CallExpr); ok && n.End() <= c.call.Pos() {
+				switch funcName(call) {
+				case "Lock", "RLock":
+					locked = true
+				case "Unlock", "RUnlock":
+					locked = false
 				}
 			}
-		}
-		for _, arg := range d.Call.Args {
-			if id, ok := ast.Unparen(arg).(*ast.Ident); ok {
-				if v, ok := c.TypesInfo.Uses[id].(*types.Var); ok {
-					if _, basic := v.Type().Underlying().(*types.Basic); !basic {
-						released[v] = true
+		case *ast.DeferStmt:
+			if name := funcName(n.Call); name == "Unlock" || name == "RUnlock" {
+				unlocks = unlocks || n.Pos() < c.call.Pos()
+			}
+			for _, v := range c.deferred(n.Call) {
+				released[v] = true
+			}
+			if lit, ok := n.Call.Fun.(*ast.FuncLit); ok {
+				ast.Inspect(lit.Body, func(n ast.Node) bool {
+					if call, ok := n.(*ast.CallExpr); ok && isRelease(funcName(call)) {
+						for _, v := range c.deferred(call) {
+							released[v] = true
+						}
 					}
-				}
+					return true
+				})
 			}
 		}
 		return true
 	})
-	return released, locked
+	return released, locked || unlocks
+}
+
+// isRelease reports whether name is that of a function that releases
+// something. In a defer statement itself, each function may do so.
+func isRelease(name string) bool {
+	switch name {
+	case "Close", "Free", "Put", "Release", "Reset", "Rollback":
+		return true
+	}
+	return false
+}
+
+// deferred are the variables that call, in a defer statement, releases.
+func (c *checker) deferred(call *ast.CallExpr) []*types.Var {
+	var list []*types.Var
+	variable := func(e ast.Expr) *types.Var {
+		if id, ok := ast.Unparen(e).(*ast.Ident); ok {
+			v, _ := c.TypesInfo.Uses[id].(*types.Var)
+			return v
+		}
+		return nil
+	}
+	if sel, ok := call.Fun.(*ast.SelectorExpr); ok {
+		if v := variable(sel.X); v != nil && !c.receivers[v] {
+			list = append(list, v)
+		}
+	}
+	for _, arg := range call.Args {
+		if v := variable(arg); v != nil {
+			if _, basic := v.Type().Underlying().(*types.Basic); !basic {
+				list = append(list, v)
+			}
+		}
+	}
+	return list
 }
 
 // valueKeepsContext reports whether the flight has a value that may use
 // fn's context after fn has returned.
 func (c *checker) valueKeepsContext() bool {
 	for _, r := range flight.Returns(c.call.Lit.Body) {
-		if t := flight.Returned(c.TypesInfo, r); t != nil && keepsContext(t, 0) {
+		if t := flight.Returned(c.TypesInfo, r); t != nil && (keepsContext(t, 0) || ofRequest(t)) {
 			return true
 		}
 	}
@@ -255,13 +337,8 @@ func (c *checker) valueKeepsContext() bool {
 // ofRequest reports whether a value of type t usually lives no longer than
 // the request that it belongs to.
 func ofRequest(t types.Type) bool {
-	if !isContext(t) {
-		// A request, a stream, a command, a test.
-		if obj, _, _ := types.LookupFieldOrMethod(t, true, nil, "Context"); obj != nil {
-			if fn, ok := obj.(*types.Func); ok && returnsContext(fn.Signature().Results()) {
-				return true
-			}
-		}
+	if !isContext(t) && hasContext(t) {
+		return true
 	}
 	named := flight.Named(t)
 	if named == nil || named.Obj().Pkg() == nil {

@@ -28,8 +28,9 @@
 // outside instead of the one that the function is given.
 //
 // Not reported are contexts that cannot be canceled by the caller, such as
-// those from context.Background and context.WithoutCancel, and uses that only
-// read a value or write a log. A context in a field is reported if the flag
+// those from context.Background and context.WithoutCancel, uses that only
+// read a value or write a log, and contexts outside of a handler: a function
+// literal that has a parameter with a context of its own. A context in a field is reported if the flag
 // -fields is set: it often belongs to the program rather than to a caller.
 //
 // # The fix
@@ -48,9 +49,9 @@
 // fix where the function uses what belongs to one request (an *http.Request,
 // a transaction, a buffer, something that the caller releases in a defer
 // statement), where it assigns to a variable of the caller, where the caller
-// holds a lock, where the value keeps the context, where it is asserted before
-// a look at the error, or where the change does not reach all uses of the
-// group. The report then says why.
+// holds a lock, where the value keeps the context, where its type is asserted
+// before the error is checked, or where the change does not reach all uses of
+// the group. The report then says why.
 package sharedctx
 
 import (
@@ -65,6 +66,7 @@ import (
 	"golang.org/x/tools/go/types/typeutil"
 
 	"example.com/singleflight/vet/internal/cachelike"
+	"example.com/singleflight/vet/internal/edit"
 	"example.com/singleflight/vet/internal/flight"
 	"example.com/singleflight/vet/internal/origin"
 )
@@ -87,6 +89,9 @@ func init() {
 
 func run(pass *analysis.Pass) (any, error) {
 	calls := flight.Of(pass)
+	if len(calls.Calls) == 0 || edit.AnalyzedAgain(pass) {
+		return nil, nil
+	}
 	for _, call := range calls.Calls {
 		if call.Lit == nil || call.Outermost() == nil {
 			continue // it can use no context but its own
@@ -97,7 +102,8 @@ func run(pass *analysis.Pass) (any, error) {
 			root:   call.Outermost(),
 			finder: &cachelike.Finder{Info: pass.TypesInfo, Calls: calls},
 		}
-		c.params, c.receivers = origin.Params(pass.TypesInfo, c.root, call.Pos())
+		c.params, _ = origin.Params(pass.TypesInfo, c.called(), call.Pos())
+		_, c.receivers = origin.Params(pass.TypesInfo, c.root, call.Pos())
 		c.check()
 	}
 	return nil, nil
@@ -110,7 +116,23 @@ type checker struct {
 	root   ast.Node // the outermost function around the call
 	finder *cachelike.Finder
 
-	params, receivers map[*types.Var]bool // of the functions around the call
+	params    map[*types.Var]bool // of the functions that are called for the flight; see called
+	receivers map[*types.Var]bool // of the functions around the call
+}
+
+// called is the innermost function literal around the call that is given a
+// context of its own, or a request: a handler, which is called by others than
+// the function that it stands in, such as main. Without one it is c.root.
+func (c *checker) called() ast.Node {
+	for cur := range c.call.Cursor.Enclosing((*ast.FuncLit)(nil)) {
+		lit := cur.Node().(*ast.FuncLit)
+		for _, f := range lit.Type.Params.List {
+			if t := c.TypesInfo.TypeOf(f.Type); isContext(t) || implementsContext(t) || hasContext(t) {
+				return lit
+			}
+		}
+	}
+	return c.root
 }
 
 // A use is a place in the function of a flight where a context is used that
@@ -125,7 +147,7 @@ type use struct {
 type owner int
 
 const (
-	nobody   owner = iota // or it is not known
+	nobody   owner = iota // or nobody known
 	field                 // some other code has set it
 	caller                // the caller of the function around the flight
 	deferred              // the function around the flight, when it returns
@@ -161,6 +183,10 @@ func (c *checker) check() {
 func (c *checker) withFix(d analysis.Diagnostic, uses []use, fix func([]use) (analysis.SuggestedFix, string)) analysis.Diagnostic {
 	if len(c.TypeErrors) > 0 {
 		d.Message += " (no fix: the package has errors)"
+		return d
+	}
+	if file := edit.FileOf(c.Pass, d.Pos); file == nil || ast.IsGenerated(file) {
+		d.Message += " (no fix: the file is generated)"
 		return d
 	}
 	f, reason := fix(uses)
@@ -394,7 +420,7 @@ func (c *checker) matters(cur, lit inspector.Cursor, followed map[*types.Var]boo
 			return false
 		}
 		if !returnsContext(c.TypesInfo.TypeOf(call)) {
-			return true
+			return !c.readsInBody(call, cur.ParentEdgeIndex(), 0)
 		}
 		return c.matters(parent, lit, followed)
 	case edge.CompositeLit_Elts, edge.KeyValueExpr_Value:
@@ -456,6 +482,43 @@ func (c *checker) onlyReads(call *ast.CallExpr) bool {
 		return false
 	}
 	return onlyReads(fn, receiverName(call))
+}
+
+// readsInBody reports whether call calls a function of this package that only
+// reads from the context which is its argument i.
+func (c *checker) readsInBody(call *ast.CallExpr, i, depth int) bool {
+	decl := c.finder.Calls.Callee(call)
+	if decl == nil || depth > 3 {
+		return false
+	}
+	fn, ok := c.TypesInfo.Defs[decl.Name].(*types.Func)
+	if !ok || i >= fn.Signature().Params().Len() {
+		return false
+	}
+	param := fn.Signature().Params().At(i)
+	body, ok := c.call.Cursor.Inspector().Root().FindNode(decl.Body)
+	if !ok {
+		return false
+	}
+	reads := false
+	for cur := range body.Preorder((*ast.Ident)(nil)) {
+		if c.TypesInfo.Uses[cur.Node().(*ast.Ident)] != param {
+			continue
+		}
+		switch parent := cur.Parent().Node().(type) {
+		case *ast.SelectorExpr:
+			reads = parent.Sel.Name == "Value"
+		case *ast.CallExpr:
+			reads = cur.ParentEdgeKind() == edge.CallExpr_Args &&
+				(c.onlyReads(parent) || c.readsInBody(parent, cur.ParentEdgeIndex(), depth+1))
+		default:
+			reads = false
+		}
+		if !reads {
+			return false
+		}
+	}
+	return reads
 }
 
 // passedAsContext reports whether the variable at cur is an argument where

@@ -22,12 +22,12 @@
 //	})
 //	return v.(*User), err // panics when load fails
 //
-// The analyzer reports a type assertion with one result, on what Do,
-// DoContext or a channel of DoChan gave, to which the code comes without
-// having looked at the error or at the value before, if the function of the
-// flight can return a plain nil.
+// The analyzer reports a type assertion without the second result, ok, on
+// what Do, DoContext or a channel of DoChan returned, if nothing before it looks
+// at the error or at the value, and the function of the flight can return a
+// plain nil.
 //
-// There is no fix: what to do about the error is for you to say.
+// There is no fix: you must decide what to do about the error.
 package unreachedassert
 
 import (

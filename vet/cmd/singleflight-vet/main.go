@@ -3,14 +3,14 @@
 // license that can be found in the LICENSE file.
 
 // Singleflight-vet finds the mistakes that people make with singleflight, and
-// mends those that need no judgment.
+// fixes those that need no judgment.
 //
 // It understands golang.org/x/sync/singleflight, example.com/singleflight and
 // example.com/singleflight/dropin:
 //
 //	singleflight-vet ./...                               # report
 //	singleflight-vet -fix -diff ./...                    # show what -fix would change
-//	singleflight-vet -fix ./...                          # mend
+//	singleflight-vet -fix ./...                          # fix
 //	go vet -vettool=$(which singleflight-vet) ./...      # in CI
 //
 // "singleflight-vet help" lists the analyzers, and "singleflight-vet help
@@ -20,9 +20,12 @@
 package main
 
 import (
+	"flag"
+
 	"golang.org/x/tools/go/analysis"
 	"golang.org/x/tools/go/analysis/multichecker"
 
+	"example.com/singleflight/vet/internal/edit"
 	"example.com/singleflight/vet/joinedkey"
 	"example.com/singleflight/vet/localgroup"
 	"example.com/singleflight/vet/lookagain"
@@ -43,5 +46,9 @@ var analyzers = []*analysis.Analyzer{
 }
 
 func main() {
+	edit.Tests = func() bool {
+		f := flag.Lookup("test") // multichecker's
+		return f != nil && f.Value.String() == "true"
+	}
 	multichecker.Main(analyzers...)
 }

@@ -148,6 +148,46 @@ func TestMigratedProgram(t *testing.T) {
 	must(t, dir, vet, "./...")
 }
 
+// A group that a test of the package uses is changed there too, and reported
+// once; without the tests it is left alone.
+func TestGroupInTest(t *testing.T) {
+	dir := program(t)
+	test := filepath.Join(dir, "group_test.go")
+	source := "package program\n\nimport \"golang.org/x/sync/singleflight\"\n\nvar users = Users{group: singleflight.Group{}}\n"
+	if err := os.WriteFile(test, []byte(source), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ args, want, without string }{
+		{"./...", report, "(no fix"},
+		{"-test=false ./...", report, ""},
+		{"-test=false ./...", "(no fix: group_test.go, which uses it too, is not in this build)", ""},
+		{"program.go", "(no fix: group_test.go, which uses it too, is not in this build)", ""},
+		{"-migrate -migrate.on ./...", "group can be a Group[string, string]", "left as it is"},
+		{"-migrate -migrate.on -test=false ./...", "group is left as it is: group_test.go, which is not in this build, may use it", ""},
+	} {
+		out, code := run(t, dir, vet, strings.Fields(c.args)...)
+		if code == 0 || strings.Count(out, c.want) != 1 || c.without != "" && strings.Contains(out, c.without) {
+			t.Errorf("singleflight-vet %s: exit code %d, want a failure, %q once, and no %q:\n%s", c.args, code, c.want, c.without, out)
+		}
+	}
+	must(t, dir, vet, "-fix", "./...")
+	must(t, dir, "go", "vet", "./...")
+	must(t, dir, vet, "./...")
+
+	// A test for another platform is never seen.
+	dir = program(t)
+	if err := os.WriteFile(filepath.Join(dir, "group_plan9_test.go"), []byte(source), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "program_test.go")); err != nil {
+		t.Fatal(err)
+	}
+	const want = "(no fix: group_plan9_test.go, which uses it too, is not in this build)"
+	if out, code := run(t, dir, vet, "./..."); code == 0 || strings.Count(out, want) != 1 {
+		t.Errorf("singleflight-vet ./...: exit code %d, want a failure and %q once:\n%s", code, want, out)
+	}
+}
+
 // The command serves as a vettool, with its flags.
 func TestVettool(t *testing.T) {
 	dir := program(t)

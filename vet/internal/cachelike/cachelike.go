@@ -7,7 +7,7 @@
 // cache.Set(key, v) and m[key] = v store into it.
 //
 // Any map, and any value with a method of such a name, can be a cache. The
-// analyzers therefore believe only in one that is both looked into and stored
+// analyzers therefore count only one that is both looked into and stored
 // into around the same flight.
 package cachelike
 

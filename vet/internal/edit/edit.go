@@ -13,6 +13,7 @@ import (
 	"go/parser"
 	"go/token"
 	"go/types"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,10 +71,23 @@ func Import(pass *analysis.Pass, pos token.Pos, path, name string) (string, []an
 			if d.Lparen.IsValid() {
 				return name, insert(d.Lparen+1, "\n\t"+line), true
 			}
-			return name, insert(d.Pos(), "import "+line+"\n"), true
+			return name, parenthesize(d, line), true
 		}
 	}
 	return name, insert(file.Name.End(), "\n\nimport "+line), true
+}
+
+// parenthesize returns the edits that add line to d, an import declaration
+// without parentheses. Those of several imports go together, since a driver
+// leaves out edits that it has already.
+func parenthesize(d *ast.GenDecl, line string) []analysis.TextEdit {
+	spec := d.Specs[0].(*ast.ImportSpec)
+	before := "\n\n\t"
+	if path, _ := strconv.Unquote(spec.Path.Value); !strings.Contains(path, ".") {
+		before = "\n\t" // it is of the standard library, too
+	}
+	keyword := d.Pos() + token.Pos(len("import"))
+	return slices.Concat(insert(keyword, " ("), insert(keyword, "\n\t"+line), insert(spec.Pos(), before), insert(spec.End(), "\n)"))
 }
 
 func insert(pos token.Pos, text string) []analysis.TextEdit {
@@ -130,13 +144,32 @@ func base(pass *analysis.Pass, f *ast.File) string {
 	return filepath.Base(pass.Fset.Position(f.Package).Filename)
 }
 
-// Unseen is a file in the folder of the package that uses the name ident,
-// or, if ident is empty, imports x/sync's package, and is not in pass: it is
-// for another platform, or it is a test and pass is the package without its
-// tests.
-func Unseen(pass *analysis.Pass, ident string) string {
-	seen := make(map[string]bool)
-	dir := ""
+// Tests says whether the driver analyzes each package that has tests a second
+// time, together with them. A driver that does so sets it.
+var Tests = func() bool { return false }
+
+// AnalyzedAgain reports whether the driver analyzes the package of pass
+// again, together with its tests. What the fixes can reach is better known
+// then, and one line should not be reported with two different reasons.
+func AnalyzedAgain(pass *analysis.Pass) bool {
+	if !Tests() || pass.Pkg.Path() == "command-line-arguments" {
+		return false
+	}
+	dir, seen := folder(pass)
+	ignored := make(map[string]bool)
+	for _, name := range pass.IgnoredFiles {
+		ignored[filepath.Base(name)] = true
+	}
+	again := false
+	for name := range others(pass, dir, seen) {
+		again = again || strings.HasSuffix(name, "_test.go") && !ignored[name]
+	}
+	return again
+}
+
+// folder is that of the package, and the files in it that are in pass.
+func folder(pass *analysis.Pass) (dir string, seen map[string]bool) {
+	seen = make(map[string]bool)
 	for _, f := range pass.Files {
 		name := pass.Fset.Position(f.Package).Filename
 		if strings.HasSuffix(name, ".go") {
@@ -144,20 +177,40 @@ func Unseen(pass *analysis.Pass, ident string) string {
 			seen[filepath.Base(name)] = true
 		}
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return "" // the source is not in a folder, and neither are others
+	return dir, seen
+}
+
+// others are the files of the package in dir that are not in seen.
+func others(pass *analysis.Pass, dir string, seen map[string]bool) iter.Seq2[string, *ast.File] {
+	return func(yield func(string, *ast.File) bool) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return // the source is not in a folder, and neither are others
+		}
+		for _, e := range entries {
+			if seen[e.Name()] || !strings.HasSuffix(e.Name(), ".go") {
+				continue
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, e.Name()), nil, parser.SkipObjectResolution)
+			if err != nil || f.Name.Name != pass.Pkg.Name() {
+				continue // an external test sees only what is exported
+			}
+			if !yield(e.Name(), f) {
+				return
+			}
+		}
 	}
-	for _, e := range entries {
-		if seen[e.Name()] || !strings.HasSuffix(e.Name(), ".go") {
-			continue
-		}
-		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, e.Name()), nil, parser.SkipObjectResolution)
-		if err != nil || f.Name.Name != pass.Pkg.Name() {
-			continue // an external test sees only what is exported
-		}
+}
+
+// Unseen is a file in the folder of the package that uses the name ident,
+// or, if ident is empty, imports x/sync's package, and is not in pass: it is
+// for another platform, or it is a test and pass is the package without its
+// tests.
+func Unseen(pass *analysis.Pass, ident string) string {
+	dir, seen := folder(pass)
+	for name, f := range others(pass, dir, seen) {
 		if ident == "" && slices.ContainsFunc(f.Imports, isXSync) || ident != "" && mentionsName(f, ident) {
-			return e.Name()
+			return name
 		}
 	}
 	return ""

@@ -81,10 +81,9 @@ func (c *Call) Innermost() ast.Node {
 	return nil
 }
 
-// Received are the variables that are set to what the channel of a DoChan
-// gives. The second result reports whether these are all there can be: the
-// channel is not handed on, and neither is what it gives before a variable is
-// set to it.
+// Received are the variables that are set to the result which the channel of
+// a DoChan delivers. The second result reports whether there can be no others:
+// neither the channel nor what it delivers is passed on in another way.
 func (c *Call) Received(info *types.Info) ([]*types.Var, bool) {
 	var vars []*types.Var
 	receive := func(cur inspector.Cursor) bool {

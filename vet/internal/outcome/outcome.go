@@ -21,8 +21,8 @@ type Assertion struct {
 	Error string // what tells that the value is nil: "the error", or a field
 }
 
-// Unchecked are the type assertions on the value of call to which the code
-// comes before it has looked at the error, or at the value.
+// Unchecked are the type assertions on the value of call that are the first
+// use of it, and that come before the first look at the error.
 func Unchecked(info *types.Info, call *flight.Call) []Assertion {
 	var list []Assertion
 	add := func(cur inspector.Cursor, err string) {
@@ -42,11 +42,22 @@ func Unchecked(info *types.Info, call *flight.Call) []Assertion {
 		}
 		return list
 	}
-	s, ok := call.Cursor.Parent().Node().(*ast.AssignStmt)
-	if ok && len(s.Lhs) == 3 {
-		if cur, ok := firstOfValue(info, call, variable(info, s.Lhs[0]), variable(info, s.Lhs[1])); ok {
-			add(cur, "the error")
+	var value, err *types.Var
+	switch p := call.Cursor.Parent().Node().(type) {
+	case *ast.AssignStmt:
+		if len(p.Lhs) == 3 {
+			value, err = variable(info, p.Lhs[0]), variable(info, p.Lhs[1])
 		}
+	case *ast.ValueSpec:
+		if len(p.Names) == 3 {
+			value, err = variable(info, p.Names[0]), variable(info, p.Names[1])
+		}
+	}
+	if value == nil {
+		return nil
+	}
+	if cur, ok := firstOfValue(info, call, value, err); ok {
+		add(cur, "the error")
 	}
 	return list
 }

@@ -2,7 +2,10 @@
 // net/http and database/sql.
 package web
 
-import "context"
+import (
+	"context"
+	"web/internal/page"
+)
 
 type Request struct{ Header map[string]string }
 
@@ -13,3 +16,25 @@ type ResponseWriter interface{ WriteHeader(status int) }
 type Tx struct{}
 
 func (*Tx) ExecContext(ctx context.Context, query string) (any, error) { return nil, nil }
+
+func NewPage() (*page.Page, error) { return nil, nil }
+
+type Rows struct{}
+
+func (*Tx) QueryContext(ctx context.Context, query string) (*Rows, error) { return nil, nil }
+
+func RequestID(ctx context.Context) string { return "" }
+
+type Context struct{ Path string }
+
+type LoggingResponseWriter struct{ ResponseWriter }
+
+type session struct{}
+
+func NewSessions() ([]*session, error) { return nil, nil }
+
+type List[T any] []T
+
+func NewSessionList() (List[*session], error) { return nil, nil }
+
+func (*Tx) Count(ctx context.Context) int { return 0 }

@@ -114,6 +114,17 @@ func (s *store) after(id string) (any, error) {
 	return text, nil
 }
 
+func (s *store) afterVar(id string) (any, error) {
+	if v, ok := s.cache.Get(id); ok {
+		return v, nil
+	}
+	var v, err, _ = s.g.Do(id, func() (any, error) { return load(id) }) // want `what Do returned is stored in s.cache after it`
+	if err == nil {
+		s.cache.Set(id, v)
+	}
+	return v, err
+}
+
 func (s *store) afterChan(ctx context.Context, id string) (any, error) {
 	if v, ok := s.cache.Get(id); ok {
 		return v, nil

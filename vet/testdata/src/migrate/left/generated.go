@@ -4,6 +4,10 @@ package left
 
 import "golang.org/x/sync/singleflight"
 
-var generated singleflight.Group // want `generated is left as it is: its file is generated`
+var generated singleflight.Group // want `generated is left as it is: generated.go, where it is used, is generated`
 
 func generate() { generated.Do("", func() (any, error) { return 1, nil }) }
+
+func generateOther() {
+	usedInGenerated.Do("", func() (any, error) { return 1, nil })
+}

@@ -2,6 +2,6 @@ package left
 
 import "golang.org/x/sync/singleflight"
 
-var notWritten singleflight.Group // want `notWritten is left as it is: fn is not written at the call in line 7`
+var notWritten singleflight.Group // want `notWritten is left as it is: fn is not a function literal in line 7`
 
 func function() { notWritten.Do("", load) }

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-var result singleflight.Group // want `result is left as it is: r in line 13 is handed on`
+var result singleflight.Group // want `result is left as it is: r in line 13 is passed on`
 
 func printResult() {
 	r := <-result.DoChan("", func() (any, error) { return 1, nil })

@@ -4,7 +4,7 @@ import "golang.org/x/sync/singleflight"
 
 var (
 	shares  singleflight.Group // want `shares is left as it is: it shares a file with unmoved, which is left as it is`
-	unmoved singleflight.Group // want `unmoved is left as it is: fn is not written at the call in line 12`
+	unmoved singleflight.Group // want `unmoved is left as it is: fn is not a function literal in line 12`
 )
 
 func share() {

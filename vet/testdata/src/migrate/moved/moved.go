@@ -68,6 +68,16 @@ func (s *store) url(id string) (*url.URL, error) {
 	return u, nil
 }
 
+func (s *store) setError(id string) (err error) {
+	_, err, _ = s.done.Do(id, func() (any, error) { return nil, nil })
+	return err
+}
+
+func (s *store) inBackground(id string) {
+	go s.done.Do(id, func() (any, error) { return nil, nil })
+	defer s.done.Do(id, func() (any, error) { return nil, nil })
+}
+
 func (s *store) refresh(id string) error {
 	s.done.Do(id, func() (any, error) { return nil, nil })
 	_, err, _ := s.done.Do(id, func() (any, error) {
@@ -122,6 +132,16 @@ func find(id string) user {
 func flag(id string) bool {
 	v, _, _ := flags.Do(id, func() (any, error) { return true, nil })
 	return v.(bool)
+}
+
+func flagOrError(id string) bool {
+	v, err, _ := flags.Do(id, func() (any, error) {
+		if id == "" {
+			return nil, context.Canceled
+		}
+		return true, nil
+	})
+	return err == nil && v.(bool)
 }
 
 func channel(ctx context.Context, id string) (*user, error) {

@@ -1,8 +1,10 @@
-// Package fixed has calls that are mended, in all files of the package.
+// Package fixed has calls that are fixed, in all files of the package.
 package fixed
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"time"
 
 	sf "golang.org/x/sync/singleflight"
@@ -12,6 +14,8 @@ import (
 type store struct {
 	group sf.Group
 	cache map[string]any
+	name  string
+	mu    sync.Mutex
 }
 
 func load(ctx context.Context, id string) (any, error) { return id, ctx.Err() }
@@ -77,6 +81,35 @@ func (s *store) stores(ctx context.Context, id string) (any, error) {
 		return v, err
 	})
 	return v, err
+}
+
+// An any in the key is not one for a result.
+func (s *store) anyKey(ctx context.Context, key any) {
+	s.group.Do(fmt.Sprint(key), func() (any, error) {
+		return find(ctx, key) // want `ctx belongs to the caller`
+	})
+}
+
+func find(ctx context.Context, key any) (any, error) { return key, ctx.Err() }
+
+func (s *store) close(id string) {}
+
+// The store, which fn uses, outlives the caller, and id is a copy.
+func (s *store) deferred(ctx context.Context, id string) {
+	defer s.close(id)
+	kind := &id
+	defer func() { println(kind) }()
+	s.mu.Lock()
+	s.mu.Unlock()
+	func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+	}()
+	s.group.Do(id, func() (any, error) {
+		return load(ctx, *kind+s.name) // want `ctx belongs to the caller`
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
 }
 
 type carrier interface{ Context() context.Context }

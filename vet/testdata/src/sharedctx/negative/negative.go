@@ -182,3 +182,32 @@ func inBody(ctx context.Context, id string) {
 		return load(ctx, id)
 	})
 }
+
+type identity struct{}
+
+func tenant(ctx context.Context) string { s, _ := ctx.Value(identity{}).(string); return s }
+
+func user(ctx context.Context) *service { s, _ := value(ctx).(*service); return s }
+
+func value(ctx context.Context) any { return ctx.Value(identity{}) }
+
+// The functions of the package that read from a context are known, and so
+// are those of other packages that return text.
+func readers(ctx context.Context, id string) {
+	g.Do(id, func() (any, error) {
+		log.Print(tenant(ctx), user(ctx), web.RequestID(ctx))
+		return load(context.Background(), id)
+	})
+}
+
+// The context outside of a handler is not that of a request.
+func handlers(ctx context.Context, handle func(any)) {
+	ctx, cancel := context.WithCancel(ctx)
+	handle(func(w web.ResponseWriter, r *web.Request) {
+		g.Do("", func() (any, error) { return load(ctx, "") })
+	})
+	handle(func(request context.Context, id string) {
+		g.Do(id, func() (any, error) { return load(ctx, id) })
+	})
+	cancel()
+}

@@ -1,5 +1,5 @@
 // Package nofix has calls that are reported with the reason why they are not
-// mended.
+// fixed.
 package nofix
 
 import (
@@ -89,7 +89,14 @@ func (c *counter) locked(ctx context.Context) {
 // With Do, v is never nil.
 func asserted(ctx context.Context) (int, error) {
 	v, err, _ := g.Do("", func() (any, error) {
-		return 1, ctx.Err() // want `ctx belongs .*\(no fix: the value is asserted before a look at the error, which panics when a caller leaves\)`
+		return 1, ctx.Err() // want `ctx belongs .*\(no fix: the value is asserted before the error is checked, which panics when a caller leaves\)`
+	})
+	return v.(int), err
+}
+
+func assertedInVar(ctx context.Context) (int, error) {
+	var v, err, _ = g.Do("", func() (any, error) {
+		return 1, ctx.Err() // want `ctx belongs .*\(no fix: the value is asserted before the error is checked, which panics when a caller leaves\)`
 	})
 	return v.(int), err
 }
@@ -157,7 +164,7 @@ func redeclaresInVar(ctx context.Context) {
 
 func named(ctx context.Context) {
 	fn := func() (any, error) {
-		return load(ctx, "") // want `ctx belongs .*\(no fix: fn is not written at the call\)`
+		return load(ctx, "") // want `ctx belongs .*\(no fix: fn is not a function literal in the call\)`
 	}
 	g.Do("", fn)
 }
@@ -165,7 +172,7 @@ func named(ctx context.Context) {
 func channel(ctx context.Context) {
 	select {
 	case <-g.DoChan("", func() (any, error) {
-		return load(ctx, "") // want `ctx belongs .*\(no fix: a DoContext does not return a channel\)`
+		return load(ctx, "") // want `ctx belongs .*\(no fix: DoContext returns no channel\)`
 	}):
 	case <-ctx.Done():
 	}
@@ -230,4 +237,144 @@ func around(ctx context.Context) (context.Context, error) { return &wrapper{Cont
 func inBody(ctx context.Context, id string) {
 	same, _ := around(ctx)
 	g.DoChan(id, func() (any, error) { return load(same, id) }) // want `same belongs to the caller`
+}
+
+type database interface {
+	QueryContext(ctx context.Context, query string) (*web.Rows, error)
+	get(ctx context.Context, key, into any) error
+	list(ctx context.Context, into *[]string) error
+}
+
+func rows(ctx context.Context, db database) {
+	g.Do("", func() (any, error) {
+		return db.QueryContext(ctx, "") // want `ctx belongs .*\(no fix: the value keeps a context, or reads from one\)`
+	})
+}
+
+func destination(ctx context.Context, db database, into any) {
+	g.Do("", func() (any, error) {
+		return nil, db.get(ctx, "", into) // want `ctx belongs .*\(no fix: fn hands into of its caller to a function that may assign to it\)`
+	})
+}
+
+func destinationSlice(ctx context.Context, db database, into *[]string) {
+	g.Do("", func() (any, error) {
+		return nil, db.list(ctx, into) // want `ctx belongs .*\(no fix: fn hands into of its caller to a function that may assign to it\)`
+	})
+}
+
+func copies(ctx context.Context, into []byte) {
+	g.Do("", func() (any, error) {
+		copy(into, "text")
+		return load(ctx, "") // want `ctx belongs .*\(no fix: fn assigns to into of its caller\)`
+	})
+}
+
+func deletes(ctx context.Context, from map[string]int) {
+	g.Do("", func() (any, error) {
+		delete(from, "")
+		return load(ctx, "") // want `ctx belongs .*\(no fix: fn assigns to from of its caller\)`
+	})
+}
+
+// A function literal without a context of its own is called for the caller
+// of the function around it.
+func retried(ctx context.Context, tx *web.Tx, retry func(func(attempt int))) {
+	retry(func(attempt int) {
+		g.Do("", func() (any, error) {
+			_ = tx
+			return load(ctx, "") // want `ctx belongs to the caller`
+		})
+	})
+}
+
+func pings(ctx context.Context) bool {
+	failed := ctx.Err() != nil
+	return ctx.Value("quiet") != nil || failed
+}
+
+// This function does more with the context than to read from it.
+func pinged(ctx context.Context, tx *web.Tx) {
+	g.Do("", func() (any, error) {
+		_ = tx
+		return pings(ctx), nil // want `ctx belongs to the caller`
+	})
+}
+
+func webContext(ctx context.Context, c *web.Context) {
+	g.Do("", func() (any, error) {
+		return load(ctx, c.Path) // want `ctx belongs .*\(no fix: fn uses c, which belongs to the caller\)`
+	})
+}
+
+func writer(ctx context.Context, w *web.LoggingResponseWriter) {
+	g.Do("", func() (any, error) {
+		w.WriteHeader(200)
+		return load(ctx, "") // want `ctx belongs .*\(no fix: fn uses w, which belongs to the caller\)`
+	})
+}
+
+func declaresAnother(ctx context.Context) {
+	g.Do("", func() (any, error) {
+		ctx, end := wrapper{ctx}, func() {} // want `ctx belongs .*\(no fix: fn declares a ctx of its own\)`
+		defer end()
+		return load(ctx, "")
+	})
+}
+
+func pooled(ctx context.Context, pool *sync.Pool) {
+	b := pool.Get().(*[]byte)
+	defer pool.Put(b)
+	g.Do("", func() (any, error) {
+		return load(ctx, string(*b)) // want `ctx belongs .*\(no fix: fn uses b, which the caller releases in a defer statement\)`
+	})
+}
+
+func pooledInLiteral(ctx context.Context, pool *sync.Pool) {
+	b := pool.Get().(*[]byte)
+	defer func() {
+		*b = (*b)[:0]
+		pool.Put(b)
+	}()
+	g.Do("", func() (any, error) {
+		return load(ctx, string(*b)) // want `ctx belongs .*\(no fix: fn uses b, which the caller releases in a defer statement\)`
+	})
+}
+
+type guarded struct {
+	mu   sync.RWMutex
+	name string
+}
+
+func (s *guarded) reads(ctx context.Context) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	g.Do("", func() (any, error) {
+		return load(ctx, s.name) // want `ctx belongs .*\(no fix: the caller holds a lock\)`
+	})
+}
+
+func (c *counter) lockedWithoutDefer(ctx context.Context) {
+	c.mu.Lock()
+	g.Do("", func() (any, error) {
+		return load(ctx, "") // want `ctx belongs .*\(no fix: the caller holds a lock\)`
+	})
+	c.mu.Unlock()
+}
+
+func ranges(ctx context.Context, ids []string) (last string) {
+	g.Do("", func() (any, error) {
+		for _, last = range ids {
+			load(ctx, last) // want `ctx belongs .*\(no fix: fn assigns to last of its caller\)`
+		}
+		return nil, nil
+	})
+	return last
+}
+
+// A method that returns a number may do more, too.
+func counted(ctx context.Context, tx *web.Tx) {
+	g.Do("", func() (any, error) {
+		return tx.Count(ctx), nil // want `ctx belongs .*\(no fix: fn uses tx, which belongs to the caller\)`
+	})
 }

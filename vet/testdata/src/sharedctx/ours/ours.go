@@ -70,6 +70,18 @@ func noFix(ctx context.Context, id int) {
 			return load(ctx, id) // want `ctx is the context of the caller .*\(no fix: inner has another meaning there\)`
 		}
 	})
+	users.DoContext(ctx, id, func(context.Context) (*user, error) {
+		u, err := load(ctx, id) // want `ctx is the context of the caller .*\(no fix: fn declares a ctx of its own\)`
+		ctx := 1
+		_ = ctx
+		return u, err
+	})
+	users.DoContext(ctx, id, func(_ context.Context) (*user, error) {
+		u, err := load(ctx, id) // want `ctx is the context of the caller .*\(no fix: fn declares a ctx of its own\)`
+		ctx := 1
+		_ = ctx
+		return u, err
+	})
 }
 
 func right(ctx context.Context, id int) {

@@ -37,6 +37,19 @@ func before(id string) (*user, error) {
 	return v.(*user), err // want `this type assertion panics when fn returns nil and an error: look at the error first`
 }
 
+func inVar(id string) (*user, error) {
+	var v, err, _ = g.Do(id, mayBeNil)
+	return v.(*user), err // want `this type assertion panics`
+}
+
+func lookedAtInVar(id string) (*user, error) {
+	var v, err, _ = g.Do(id, mayBeNil)
+	if err != nil {
+		return nil, err
+	}
+	return v.(*user), nil
+}
+
 func dropped(id string) *user {
 	v, _, _ := g.Do(id, mayBeNil)
 	u := v.(*user) // want `this type assertion panics`

@@ -1,0 +1,10 @@
+package left
+
+import (
+	"golang.org/x/sync/singleflight"
+	"web"
+)
+
+var ofInternal singleflight.Group // want `ofInternal is left as it is: the type Page is of an internal package`
+
+func doInternal() { ofInternal.Do("", func() (any, error) { return web.NewPage() }) }

@@ -1,0 +1,14 @@
+package left
+
+import "golang.org/x/sync/singleflight"
+
+var switched singleflight.Group // want `switched is left as it is: v in line 9 is used as an any`
+
+func typeSwitch() int {
+	v, _, _ := switched.Do("", func() (any, error) { return 1, nil })
+	switch v := v.(type) {
+	case int:
+		return v
+	}
+	return 0
+}

@@ -1,0 +1,12 @@
+package left
+
+import (
+	"golang.org/x/sync/singleflight"
+	"web"
+)
+
+var unexported singleflight.Group // want `unexported is left as it is: the type session is not exported`
+
+func doUnexported() {
+	unexported.Do("", func() (any, error) { return web.NewSessions() })
+}

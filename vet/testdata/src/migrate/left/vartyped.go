@@ -1,0 +1,10 @@
+package left
+
+import "golang.org/x/sync/singleflight"
+
+var inVar singleflight.Group // want `inVar is left as it is: what Do returns in line 8 is used as an any`
+
+func varTyped() bool {
+	var v, err, shared any = inVar.Do("", func() (any, error) { return 1, nil })
+	return v.(int) == 1 && err == nil && shared == false
+}

@@ -1,0 +1,4 @@
+// Package page is for package web alone.
+package page
+
+type Page struct{}
