@@ -245,7 +245,8 @@ func (tr *trial) start(p *process, run func()) {
 
 // locking is called before a method locks the mutex. It is the running
 // process that does; or, if that was a cancellation, the caller whose context
-// it has canceled.
+// it has canceled. (No other process that is woken locks, before it has come to
+// a point of its own. A method that did would have to be told apart here.)
 func (tr *trial) locking(method string) {
 	if !tr.watching {
 		return
