@@ -107,7 +107,7 @@ func (p programToRun) String() string {
 	return strings.Join(names, "+") + "/fn " + p.ending
 }
 
-// The trial of a run.
+// The trial: one run of a program.
 
 // A loaded value knows whose fn has loaded it, in which version.
 type loaded struct {
