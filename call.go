@@ -73,28 +73,26 @@ func (c *call[K, V]) doneLocked() <-chan struct{} {
 	return c.done
 }
 
-// doCall runs fn and ends c's flight, however fn ends. It returns unless fn
-// called runtime.Goexit. Afterwards c may already be the record of another
-// flight, and only out is safe to use.
+// doCall runs fn and ends c's flight, however fn ends. It returns if fn returned,
+// or if fn panicked on a goroutine of its own. Afterwards c may already be the
+// record of another flight, and only out is safe to use.
 //
 // Two deferred calls, in two functions, tell a panic from a Goexit. The one in
-// recovering stops a panic, so that record and doCall go on. After a Goexit they
-// do not go on, and the deferred call in doCall ends the flight.
+// recovering stops a panic, so that record goes on. After a Goexit it does not
+// go on, and the deferred call in doCall ends the flight.
 func (g *Group[K, V]) doCall(c *call[K, V], fn func() (V, error), out *outcome[V]) {
-	normal := false
 	defer func() {
-		// If fn panicked on its way out of a Goexit, a caller that runs fn
-		// itself has to get the panic here, since doCall does not return.
-		// repanic is also true on the goroutine of DoChan, but there end has
-		// crashed the program by then.
-		repanic := !normal && !c.spawned
+		// A caller that runs fn itself gets the panic here, since doCall does
+		// not return if fn panicked on its way out of a Goexit. repanic is
+		// also true on the goroutine of DoChan, but there end has crashed the
+		// program by then.
+		repanic := !c.spawned
 		g.end(c, out)
 		if repanic && out.how == panicked {
 			panic(out.panic)
 		}
 	}()
 	out.record(fn)
-	normal = true
 }
 
 // record calls fn and records how it ended. It does not return if fn called
