@@ -97,9 +97,9 @@
 //   - While it runs, a load costs the engine a claim, a watch and a result,
 //     and each process that waits a claim, a read and a watch. That is
 //     milliseconds, and too much for loads that take less.
-//   - If the load of a key waits for another key, and that one's, in another
-//     process, for the first, all wait until their contexts are done. A Group
-//     finds such circles in its own process only.
+//   - A load must not wait for its own key, directly or through the load of
+//     another key, here or in another process: as in a Group, it waits until a
+//     time limit inside fn ends that.
 //   - The text of an error, or of a panic's value, is sent to the other
 //     processes.
 //

@@ -362,14 +362,16 @@ func TestFnContextHasTheFirstCallersValues(t *testing.T) {
 	})
 }
 
-// A load that calls for its own key unwinds when the callers outside have
-// left, as in a Group.
-func TestFlightThatWaitsForItselfUnwinds(t *testing.T) {
+// A load that calls for its own key, and waits, ends when a time limit inside fn
+// says so, as in a Group.
+func TestTimeLimitInsideFnEndsAFlightThatWaitsForItself(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	inside := make(chan struct{})
 	c := start(t, w.g[0], "k", func(ctx context.Context) (string, error) {
 		close(inside)
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
 		v, err, _ := w.g[0].DoContext(ctx, "k", never)
 		return v, err
 	})
