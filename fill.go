@@ -71,14 +71,22 @@ type Cache[K comparable, V any] interface {
 //
 // Fill panics if ctx is nil.
 func (g *Group[K, V]) Fill(ctx context.Context, cache Cache[K, V], key K, load func(context.Context) (V, error)) (v V, err error, shared bool) {
-	if ctx == nil {
-		panic("singleflight: nil Context")
-	}
-	self := reflexive(key)
-	if v, ok := cache.Get(key); ok {
+	v, self, ok := hit(ctx, cache, key)
+	if ok {
 		return v, nil, false
 	}
 	return g.miss(ctx, cache, key, self, load)
+}
+
+// hit is the part of Fill that touches no flight. It returns what is in the
+// cache, and whether key equals itself.
+func hit[K comparable, V any](ctx context.Context, cache Cache[K, V], key K) (v V, self, ok bool) {
+	if ctx == nil {
+		panic("singleflight: nil Context")
+	}
+	self = reflexive(key)
+	v, ok = cache.Get(key)
+	return v, self, ok
 }
 
 // miss is the rest of Fill. It is a function of its own because key is put on

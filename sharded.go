@@ -65,7 +65,11 @@ func (g *ShardedGroup[K, V]) DoContext(ctx context.Context, key K, fn func(conte
 
 // Fill is [Group.Fill].
 func (g *ShardedGroup[K, V]) Fill(ctx context.Context, cache Cache[K, V], key K, load func(context.Context) (V, error)) (v V, err error, shared bool) {
-	return g.of(key).Fill(ctx, cache, key, load)
+	v, self, ok := hit(ctx, cache, key)
+	if ok {
+		return v, nil, false
+	}
+	return g.of(key).miss(ctx, cache, key, self, load)
 }
 
 // Invalidate is [Group.Invalidate].
