@@ -136,6 +136,30 @@ func TestFinishedResultWinsOverDoneContext(t *testing.T) {
 	})
 }
 
+// Where fn wraps its errors, a caller can tell by == that it has left, and that
+// it has not even though fn ran out of time.
+func TestCallerCanTellWhetherItHasLeft(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		fn := func(ctx context.Context) (int, error) {
+			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+			defer cancel()
+			<-ctx.Done()
+			return 0, fmt.Errorf("loading: %w", ctx.Err())
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err, _ := g.DoContext(ctx, "k", fn); err == nil || err != ctx.Err() {
+			t.Errorf("DoContext of a caller that has left: %v, want %v", err, ctx.Err())
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err, _ := g.DoContext(ctx, "k", fn); !errors.Is(err, context.DeadlineExceeded) || err == ctx.Err() {
+			t.Errorf("DoContext whose fn ran out of time: %v, with ctx.Err() %v", err, ctx.Err())
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
 // A Context whose Err is still nil when it is done breaks its contract. A nil
 // error would say that the zero value is a result.
 func TestCallerThatLeavesNeverGetsANilError(t *testing.T) {

@@ -95,9 +95,9 @@
 //
 // A caller whose context is done first gets the zero value, ctx.Err() and
 // shared false. fn may fail with context.DeadlineExceeded too, from a limit of
-// its own. To tell the two apart, let fn return a wrapped error: then the
-// comparison err == ctx.Err(), not errors.Is, is true only for a caller that
-// has left.
+// its own. To tell the two apart, let fn return a wrapped error: then only a
+// caller that has left gets an error that is equal to ctx.Err() by ==, which is
+// not what errors.Is asks.
 //
 // # Keys
 //
