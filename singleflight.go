@@ -52,8 +52,8 @@ type Result[V any] struct {
 // Do calls fn and returns its results; or, if a flight for key is already up,
 // it waits for that flight and returns its results.
 //
-// The call that starts the flight runs fn on its own goroutine. The others
-// wait until fn has ended, however long it takes. Their fn is ignored.
+// The call that starts the flight runs fn on the goroutine of its caller. The
+// others wait until fn has ended, however long it takes. Their fn is ignored.
 //
 // Shared reports whether the results went to more than one caller. It is the
 // same for all of them, the one that ran fn included. An error is shared like

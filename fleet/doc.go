@@ -49,10 +49,10 @@
 //   - It is stopped for longer than the lease, by a signal, the scheduler, a
 //     virtual machine that moves: the same. When it goes on, its writes to the
 //     bucket are rejected, since each names the revision that it replaces; the
-//     context of fn is cancelled, and its callers get the result of the newer
+//     context of fn is canceled, and its callers get the result of the newer
 //     load, now or when it is there. What fn itself writes elsewhere, to a
 //     cache say, nobody rejects.
-//   - Its last caller leaves: fn is cancelled, the record is released, and one
+//   - Its last caller leaves: fn is canceled, the record is released, and one
 //     of those who wait takes over at once.
 //   - fn fails or panics: the others are told, and do not take over. The next
 //     call loads.

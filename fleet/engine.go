@@ -106,7 +106,7 @@ func (e *engine) down() chan nats.Status {
 // write replaces the record under name, if its revision is still expect, and
 // returns the new one's. The record is kept for ttl, whole seconds.
 //
-// Tempting: KeyValue.Update. It drops the time to live.
+// It is tempting to use KeyValue.Update, but that drops the time to live.
 func (e *engine) write(ctx context.Context, name string, expect uint64, r record, ttl time.Duration) (rev uint64, err error) {
 	m := nats.NewMsg(e.domain + e.subjects + name)
 	if r.State != free {
@@ -143,8 +143,8 @@ const errCodeMaximumBytes jetstream.ErrorCode = 10077 // has no name in package 
 
 // latest returns the record under name.
 //
-// Tempting: KeyValue.Get. It may be answered by a replica that lags behind,
-// and a load that is over would seem to be pending. This asks the leader.
+// It is tempting to use KeyValue.Get, but a replica that lags behind may answer
+// that, and a load that is over would seem to be pending. This asks the leader.
 func (e *engine) latest(ctx context.Context, name string) (r record, err error) {
 	ask, err := json.Marshal(map[string]string{"last_by_subj": e.subjects + name})
 	if err != nil {
@@ -184,8 +184,8 @@ func (e *engine) watch(key string) (_ <-chan jetstream.KeyValueEntry, stop func(
 	updates := make(chan jetstream.KeyValueEntry)
 	go func() {
 		defer close(updates)
-		// Tempting: make it with stopped. Broken off before its answer is
-		// there, a watch stays with the server for seconds.
+		// It is tempting to make it with stopped. But if a watch is broken off
+		// before its answer is there, it stays with the server for seconds.
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		late := time.AfterFunc(e.timeout, cancel)

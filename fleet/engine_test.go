@@ -417,7 +417,7 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 	line.mend()
 	time.Sleep(2500 * time.Millisecond)
 	if ctx.Err() != nil {
-		t.Error("fn was cancelled")
+		t.Error("fn was canceled")
 	}
 	l.give("v")
 	here.want(t, "where fn ran", "v")
@@ -514,7 +514,7 @@ func TestForgetUnheard(t *testing.T) {
 			} else {
 				time.Sleep(3 * time.Second)
 				if ctx.Err() != nil {
-					t.Error("the forgotten load was cancelled")
+					t.Error("the forgotten load was canceled")
 				}
 				l.give("old")
 				here.want(t, "where the old load ran", "old")
@@ -543,7 +543,7 @@ func TestForgetUnheardAndAlone(t *testing.T) {
 			}
 			w.watched(1) // who waits has looked, and watches again
 			if ctx.Err() != nil {
-				t.Error("the forgotten load was cancelled")
+				t.Error("the forgotten load was canceled")
 			}
 			l.give("old")
 			here.want(t, "where the old load ran", "old")
@@ -619,7 +619,7 @@ func TestForgetAfterHalfAForget(t *testing.T) {
 	}
 	time.Sleep(3 * time.Second)
 	if ctx.Err() != nil {
-		t.Error("the forgotten load was cancelled")
+		t.Error("the forgotten load was canceled")
 	}
 	l.give("old")
 	here.want(t, "where fn ran", "old")
@@ -627,8 +627,8 @@ func TestForgetAfterHalfAForget(t *testing.T) {
 }
 
 // The bucket is deleted and made anew while a load is under way: its
-// revisions begin again. Nobody is left hanging; whoever cannot know how old a
-// result is loads once more.
+// revisions begin again. Nobody is left hanging. A process that cannot know how
+// old a result is loads once more.
 func TestBucketMadeAnewMidFlight(t *testing.T) {
 	t.Parallel()
 	for _, taken := range []bool{false, true} {

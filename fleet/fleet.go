@@ -101,9 +101,9 @@ func CreateBucket(ctx context.Context, js jetstream.JetStream, cfg jetstream.Key
 //
 // Each caller waits on its own ctx. fn runs in the process that claimed the
 // key, on a goroutine of its own (or, where the ctx of the first caller can
-// never be done, perhaps on that caller's), with a context that is cancelled
+// never be done, perhaps on that caller's), with a context that is canceled
 // when the last caller in that process has left; then another process, if one waits, takes
-// over. It is also cancelled if the process has lost its lease to another:
+// over. It is also canceled if the process has lost its lease to another:
 // the callers then get the result of that other load.
 //
 // Shared reports whether the results went to more than one caller in this

@@ -67,7 +67,7 @@ func TestOneLoadInTheFleet(t *testing.T) {
 	}
 }
 
-// Whoever calls after the load has ended gets a newer one, in every process,
+// A call that begins after the load has ended gets a newer one, in every process,
 // although the result is still there for those who waited.
 func TestFreshAfterReturn(t *testing.T) {
 	t.Parallel()
@@ -250,7 +250,7 @@ func TestBadCallsPanic(t *testing.T) {
 
 // Leaving.
 
-// When the last caller in the loading process leaves, fn is cancelled, and
+// When the last caller in the loading process leaves, fn is canceled, and
 // one of those who wait elsewhere takes over at once, long before the lease
 // ends; even if fn does not heed its context.
 func TestLastCallerOutHandsOver(t *testing.T) {
@@ -305,7 +305,7 @@ func TestWhoWaitsElsewhereLeavesAlone(t *testing.T) {
 	}
 	w.watched(1)
 	if ctx.Err() != nil {
-		t.Error("fn was cancelled by a leaver in another process")
+		t.Error("fn was canceled by a leaver in another process")
 	}
 	l.give("v")
 	first.want(t, "first", "v")
@@ -396,7 +396,7 @@ func TestLoadOutlastsTheLease(t *testing.T) {
 	there := start(t, w.g[1], "k", never)
 	time.Sleep(4 * time.Second) // of the server's clock too
 	if ctx.Err() != nil {
-		t.Error("fn was cancelled")
+		t.Error("fn was canceled")
 	}
 	l.give("v")
 	here.want(t, "where fn ran", "v")
@@ -407,7 +407,7 @@ func TestLoadOutlastsTheLease(t *testing.T) {
 }
 
 // A holder that is cut off, or stopped, for longer than its lease loses the
-// key. When it is back its context is cancelled, and its callers get the
+// key. When it is back its context is canceled, and its callers get the
 // newer value, whether it is there already or still being loaded.
 func TestHolderThatLostItsLeaseGivesTheNewerValue(t *testing.T) {
 	t.Parallel()
@@ -439,7 +439,7 @@ func TestHolderThatLostItsLeaseGivesTheNewerValue(t *testing.T) {
 					newer.want(t, "who took over", "newer")
 				}
 				if ctx.Err() != nil {
-					t.Error("fn was cancelled before the news can have come")
+					t.Error("fn was canceled before the news can have come")
 				}
 				line.mend()
 				<-ctx.Done()
@@ -573,7 +573,7 @@ func TestForgetMidLoad(t *testing.T) {
 				w.watched(6)
 				time.Sleep(1500 * time.Millisecond) // both renew their leases
 				if ctx.Err() != nil {
-					t.Error("the forgotten load was cancelled")
+					t.Error("the forgotten load was canceled")
 				}
 				end := func(l *loader, v string, calls ...*call) {
 					l.give(v)
@@ -617,7 +617,7 @@ func TestTwoForgets(t *testing.T) {
 			return w.g[0].Stats().Callers.InFlight+w.g[1].Stats().Callers.InFlight == 0
 		})
 		if ctx.Err() != nil {
-			t.Fatal("the forgotten load was cancelled")
+			t.Fatal("the forgotten load was canceled")
 		}
 		l.give("v")
 		here.want(t, "where fn ran", "v")

@@ -167,8 +167,8 @@ func (f *flight[V]) ending() (record, error) {
 			f.leave()
 			r = own
 		case f.asked != r.rev:
-			// Tempting: take it for lost. The news of where it has gone may be
-			// behind.
+			// It is tempting to take it for lost. But the news of where it has
+			// gone may be behind.
 			if err := f.look(f.ctx, f.awaited); err != nil {
 				return record{}, err
 			}
@@ -225,7 +225,7 @@ func (f *flight[V]) forget() error {
 	}
 	old, own := f.seen[now], record{gone: true}
 	for there := old; there.State == pending && there.Token == old.Token; there = f.seen[now] {
-		// First the new name, so that whoever sees the key free knows where
+		// First the new name, so that a process that sees the key free knows where
 		// the load has gone.
 		rev, err := f.engine.write(f.ctx, f.name(old.Token), own.expect(), old, time.Duration(old.Lease)*time.Second)
 		switch {

@@ -195,7 +195,7 @@ func (f *flight[V]) publish(r record) (final bool) {
 		f.letGo() // in case it is, and nobody knows
 		return true
 	}
-	ctx := context.WithoutCancel(f.ctx) // whoever has left, the others wait
+	ctx := context.WithoutCancel(f.ctx) // some callers may have left, but the others wait
 	r.Token = f.token
 	unsent := func() {
 		if r.State != free {
@@ -231,8 +231,8 @@ func (f *flight[V]) publish(r record) (final bool) {
 			}
 			return s == adrift
 		}
-		// Tempting: believe it, where it does not seem to be ours any more.
-		// The news may be late, or behind.
+		// It is tempting to believe it, where it does not seem to be ours any
+		// more. But the news may be late, or behind.
 		if asked = true; f.look(ctx, f.token) != nil {
 			break
 		}
@@ -249,8 +249,8 @@ func (f *flight[V]) publish(r record) (final bool) {
 // renewed any more, for as long as it may be there, so that the others need
 // not wait for its end.
 //
-// Tempting: publish the result once more instead. Somebody may have had it
-// here, and called again.
+// It is tempting to publish the result once more instead. But somebody may have
+// had it here, and called again.
 func (f *flight[V]) letGo() {
 	old := *f
 	old.seen = maps.Clone(f.seen)

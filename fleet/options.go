@@ -41,8 +41,8 @@ func Lease(d time.Duration) Option {
 	}
 }
 
-// Linger is for how long the engine keeps a result, so that whoever waits for
-// it can still read it if he is slow. It is no cache: a call that comes after
+// Linger is for how long the engine keeps a result, so that a slow process that
+// waits for it can still read it. It is no cache: a call that comes after
 // the load has ended loads anew. It has to be whole seconds. The default is
 // 1 s.
 func Linger(d time.Duration) Option {

@@ -79,7 +79,7 @@ type command struct {
 
 // An event is from a worker.
 type event struct {
-	What  string // ready, loading, waiting, cancelled, answered or timed
+	What  string // ready, loading, waiting, canceled, answered or timed
 	Key   string
 	Value string         // by whom a load gives it
 	Got   map[string]int // callers, by what they got
@@ -120,7 +120,7 @@ func work(raw string) {
 				}
 				return value, nil
 			case <-ctx.Done():
-				tell(event{What: "cancelled", Key: key})
+				tell(event{What: "canceled", Key: key})
 				return "", ctx.Err()
 			}
 		}
@@ -432,7 +432,7 @@ func TestFrozenLoaderIsReplaced(t *testing.T) {
 				end()
 			}
 			workers[0].signal(syscall.SIGCONT)
-			workers[0].next("cancelled")
+			workers[0].next("canceled")
 			if !over {
 				end()
 			}
@@ -484,7 +484,7 @@ func TestLastCallerLeavingItsProcessHandsOver(t *testing.T) {
 	together(w, workers, "k", 10)
 	workers[0].do(command{Do: "leave"})
 	for range 2 {
-		workers[0].next("cancelled", "answered")
+		workers[0].next("canceled", "answered")
 	}
 	p, e := taken(t, workers[1:])
 	p.do(command{Do: "give"})

@@ -45,7 +45,7 @@ const (
 
 func (s state) finished() bool { return s == done || s == failed || s == withheld }
 
-// expect is the revision that whoever replaces r has to name.
+// expect is the revision that a write that replaces r has to name.
 func (r record) expect() uint64 {
 	if r.gone {
 		return 0
