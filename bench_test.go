@@ -38,6 +38,8 @@ type impl struct {
 	new  func(load func() user) (do func(key string))
 }
 
+func (i impl) String() string { return i.name }
+
 var (
 	implGroup = impl{"Group", func(load func() user) func(string) {
 		var g singleflight.Group[string, user]
@@ -99,15 +101,6 @@ var (
 	}}
 )
 
-// inTurn has every impl make its round, again and again in turn.
-func inTurn(b *testing.B, impls []impl, round func(i impl) (took time.Duration, calls int)) {
-	var things []inturn.Thing
-	for _, i := range impls {
-		things = append(things, inturn.Thing{Name: i.name, Round: func() (time.Duration, int) { return round(i) }})
-	}
-	inturn.Run(b, things)
-}
-
 func loadAlice() user { return alice }
 
 // solo times one goroutine that calls for one key.
@@ -163,18 +156,18 @@ func yieldAlice() user { runtime.Gosched(); return alice }
 
 func BenchmarkDo(b *testing.B) {
 	impls := []impl{implGroup, implSharded, implBackground, implXSync, implFloor}
-	b.Run("solo", func(b *testing.B) { inTurn(b, impls, solo(100_000)) })
-	b.Run("distinct", func(b *testing.B) { inTurn(b, impls, parallel(2, 50_000, loadAlice, distinct)) })
+	b.Run("solo", func(b *testing.B) { inturn.Run(b, impls, solo(100_000)) })
+	b.Run("distinct", func(b *testing.B) { inturn.Run(b, impls, parallel(2, 50_000, loadAlice, distinct)) })
 
 	impls = []impl{implGroup, implSharded, implXSync}
 	b.Run("hot", func(b *testing.B) {
-		inTurn(b, impls, parallel(16, 2_000, yieldAlice, func(int) func() string {
+		inturn.Run(b, impls, parallel(16, 2_000, yieldAlice, func(int) func() string {
 			return func() string { return "user:42" }
 		}))
 	})
 	b.Run("zipf", func(b *testing.B) { // some keys are asked for far more often than others
 		keys := makeKeys(0, 10_000)
-		inTurn(b, impls, parallel(16, 2_000, yieldAlice, func(goroutine int) func() string {
+		inturn.Run(b, impls, parallel(16, 2_000, yieldAlice, func(goroutine int) func() string {
 			zipf := rand.NewZipf(rand.New(rand.NewPCG(uint64(goroutine), 1)), 1.2, 1, uint64(len(keys)-1))
 			return func() string { return keys[zipf.Uint64()] }
 		}))
@@ -182,11 +175,11 @@ func BenchmarkDo(b *testing.B) {
 }
 
 func BenchmarkDoChan(b *testing.B) {
-	inTurn(b, []impl{implChan, implXSyncChan}, solo(5_000))
+	inturn.Run(b, []impl{implChan, implXSyncChan}, solo(5_000))
 }
 
 func BenchmarkDoContext(b *testing.B) {
-	inTurn(b, []impl{implContext, implFill, implXSyncSelect}, solo(5_000))
+	inturn.Run(b, []impl{implContext, implFill, implXSyncSelect}, solo(5_000))
 }
 
 // gather starts n callers and returns when they wait for the flight, which
@@ -234,7 +227,7 @@ func fanIn(callers int) func(i impl) (time.Duration, int) {
 func BenchmarkFanIn(b *testing.B) {
 	for _, callers := range []int{100, 1_000, 10_000} {
 		b.Run(fmt.Sprintf("waiters=%d", callers), func(b *testing.B) {
-			inTurn(b, []impl{implGroup, implContext, implXSync}, fanIn(callers))
+			inturn.Run(b, []impl{implGroup, implContext, implXSync}, fanIn(callers))
 		})
 	}
 }
@@ -266,7 +259,7 @@ func BenchmarkLockWait(b *testing.B) {
 	defer runtime.SetMutexProfileFraction(runtime.SetMutexProfileFraction(1))
 	for _, waiters := range []int{1024, 16384} {
 		b.Run(fmt.Sprintf("waiters=%d", waiters), func(b *testing.B) {
-			inTurn(b, []impl{implGroup, implContext, implXSync}, func(i impl) (time.Duration, int) {
+			inturn.Run(b, []impl{implGroup, implContext, implXSync}, func(i impl) (time.Duration, int) {
 				return lockWaitBehind(i, waiters), 1
 			})
 		})
@@ -325,7 +318,7 @@ func BenchmarkInFlight(b *testing.B) {
 				calls[i.name] = do
 			}
 			runtime.GC()
-			inTurn(b, impls, func(i impl) (time.Duration, int) {
+			inturn.Run(b, impls, func(i impl) (time.Duration, int) {
 				do := calls[i.name]
 				began := time.Now()
 				for n := range 50_000 {
@@ -344,7 +337,7 @@ func BenchmarkShards(b *testing.B) {
 	for _, procs := range []int{1, 2, 4, 8, 16} {
 		b.Run(fmt.Sprintf("procs=%d", procs), func(b *testing.B) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
-			inTurn(b, []impl{implGroup, implSharded, implXSync}, parallel(procs, 50_000, loadAlice, distinct))
+			inturn.Run(b, []impl{implGroup, implSharded, implXSync}, parallel(procs, 50_000, loadAlice, distinct))
 		})
 	}
 }

@@ -17,9 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"example.com/singleflight/internal/inturn"
-
 	"example.com/singleflight"
+	"example.com/singleflight/internal/inturn"
 	resenje "resenje.org/singleflight"
 )
 
@@ -36,6 +35,8 @@ type impl struct {
 	new  func(load func() user) (do func(ctx context.Context, key string))
 }
 
+func (i impl) String() string { return i.name }
+
 var impls = []impl{
 	{"Group", func(load func() user) func(context.Context, string) {
 		var g singleflight.Group[string, user]
@@ -51,19 +52,10 @@ var impls = []impl{
 	}},
 }
 
-// inTurn has every impl make its round, again and again in turn.
-func inTurn(b *testing.B, round func(i impl) (took time.Duration, calls int)) {
-	var things []inturn.Thing
-	for _, i := range impls {
-		things = append(things, inturn.Thing{Name: i.name, Round: func() (time.Duration, int) { return round(i) }})
-	}
-	inturn.Run(b, things)
-}
-
 func BenchmarkDoContext(b *testing.B) {
 	for name, ctx := range map[string]context.Context{"cancelable": b.Context(), "Background": context.Background()} {
 		b.Run("ctx="+name, func(b *testing.B) {
-			inTurn(b, func(i impl) (time.Duration, int) {
+			inturn.Run(b, impls, func(i impl) (time.Duration, int) {
 				const calls = 5_000
 				do := i.new(func() user { return alice })
 				began := time.Now()
@@ -80,7 +72,7 @@ func BenchmarkDoContext(b *testing.B) {
 // result.
 func BenchmarkRelease(b *testing.B) {
 	const waiters = 10_000
-	inTurn(b, func(i impl) (time.Duration, int) {
+	inturn.Run(b, impls, func(i impl) (time.Duration, int) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		var ended time.Time

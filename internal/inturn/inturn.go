@@ -2,38 +2,33 @@
 // Use of this source code is governed by a BSD-style
 // license that can be found in the LICENSE file.
 
-// Package inturn measures things beside each other, so that whatever slows
-// the machine down slows all of them down.
+// Package inturn measures implementations beside each other, so that whatever
+// slows the machine down slows all of them down.
 package inturn
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
 )
 
-// A Thing is something to measure: Round makes some calls, and returns how
-// long they took and how many they were.
-type Thing struct {
-	Name  string
-	Round func() (took time.Duration, calls int)
-}
-
-// Run makes rounds of all things in turn, and reports the median of each, in
-// nanoseconds a call, and its ratio to the first thing's.
-func Run(b *testing.B, things []Thing) {
-	took := make([][]float64, len(things))
+// Run makes a round of each impl in turn, again and again. A round makes some
+// calls, and returns how long they took and how many they were. Run reports the
+// median of each impl, in nanoseconds a call, and its ratio to the first impl's.
+func Run[I fmt.Stringer](b *testing.B, impls []I, round func(impl I) (took time.Duration, calls int)) {
+	took := make([][]float64, len(impls))
 	for b.Loop() {
-		for i, t := range things {
-			d, calls := t.Round()
-			took[i] = append(took[i], float64(d)/float64(calls))
+		for n, impl := range impls {
+			d, calls := round(impl)
+			took[n] = append(took[n], float64(d)/float64(calls))
 		}
 	}
 	first := median(took[0])
-	for i, t := range things {
-		b.ReportMetric(median(took[i]), t.Name+"-ns/call")
-		if i > 0 && first > 0 {
-			b.ReportMetric(median(took[i])/first, t.Name+"/"+things[0].Name)
+	for n, impl := range impls {
+		b.ReportMetric(median(took[n]), impl.String()+"-ns/call")
+		if n > 0 && first > 0 {
+			b.ReportMetric(median(took[n])/first, impl.String()+"/"+impls[0].String())
 		}
 	}
 	b.ReportMetric(0, "ns/op") // a round of all of them says nothing
