@@ -33,9 +33,9 @@
 //
 // # Time
 //
-// Only the engine's clock decides when a record expires. A record that was
-// just written lives for at least its time to live, less the engine's
-// [Limits.Granularity] at most, and no longer than that and a second.
+// Only the engine's clock decides when a record expires. A record lives for at
+// least its time to live after it was written, and no longer than that and a
+// second.
 //
 // # Contexts
 //
