@@ -31,10 +31,9 @@
 // All else is as in a singleflight.Group, but for one limit. The end of a load,
 // and a Forget, are news to the other processes, and calls made there before
 // the news arrives still join. As a rule that is as long as a message takes. At
-// worst, where messages are held up, a call gets the value of a load that ended
-// (or was forgotten) a [Lease] and three quarters, and an [EngineTimeout],
-// before the call; and if the process was stopped meanwhile, as much longer as
-// it was stopped.
+// worst, where messages are held up, a call joins a load that ended, or was
+// forgotten, two leases before; and if its process was stopped meanwhile, as
+// much longer as it was stopped.
 //
 // Each wait ends when the caller's context is done.
 //
