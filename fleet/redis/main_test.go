@@ -45,7 +45,7 @@ func leaks() int {
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		b.Reset()
 		pprof.Lookup("goroutine").WriteTo(&b, 1)
-		if s := b.String(); !strings.Contains(s, "singleflight/fleet") {
+		if s := b.String(); !strings.Contains(s, "singleflight/fleet.") && !strings.Contains(s, "singleflight/fleet/redis.") {
 			return 0
 		}
 		if time.Now().After(deadline) {
@@ -272,13 +272,14 @@ type line struct {
 	ln net.Listener
 	wg sync.WaitGroup
 
-	mu    sync.Mutex
-	cond  *sync.Cond
-	to    string
-	cut   bool // nothing gets through
-	done  bool
-	conns []net.Conn
-	watch func(fromClient bool, data []byte) (pass bool)
+	mu     sync.Mutex
+	cond   *sync.Cond
+	to     string
+	cut    bool // nothing gets through
+	done   bool
+	conns  []net.Conn
+	number int // of connections so far
+	tapped func(conn int, fromClient bool, data []byte) (pass bool)
 }
 
 func newLine(t testing.TB, to string) *line {
@@ -309,9 +310,11 @@ func newLine(t testing.TB, to string) *line {
 				server.Close()
 			}
 			l.conns = append(l.conns, client, server)
+			l.number++
+			conn := l.number
 			l.mu.Unlock()
-			l.wg.Go(func() { l.carry(client, server, true) })
-			l.wg.Go(func() { l.carry(server, client, false) })
+			l.wg.Go(func() { l.carry(conn, client, server, true) })
+			l.wg.Go(func() { l.carry(conn, server, client, false) })
 		}
 	})
 	t.Cleanup(func() {
@@ -328,7 +331,7 @@ func newLine(t testing.TB, to string) *line {
 
 func (l *line) addr() string { return l.ln.Addr().String() }
 
-func (l *line) carry(from, to net.Conn, fromClient bool) {
+func (l *line) carry(conn int, from, to net.Conn, fromClient bool) {
 	defer from.Close()
 	defer to.Close()
 	buf := make([]byte, 64<<10)
@@ -338,9 +341,9 @@ func (l *line) carry(from, to net.Conn, fromClient bool) {
 		for l.cut && !l.done {
 			l.cond.Wait()
 		}
-		watch := l.watch
+		tapped := l.tapped
 		l.mu.Unlock()
-		if n > 0 && watch != nil && !watch(fromClient, buf[:n]) {
+		if n > 0 && tapped != nil && !tapped(conn, fromClient, buf[:n]) {
 			return
 		}
 		if _, err := to.Write(buf[:n]); err != nil {
@@ -378,10 +381,10 @@ func (l *line) lead(to string) {
 	l.drop()
 }
 
-// tap has f see all data and say whether it is passed on; if not, the
-// connection is closed.
-func (l *line) tap(f func(fromClient bool, data []byte) (pass bool)) {
+// tap has f see all data, with the number of its connection, and say whether
+// it is passed on; if not, the connection is closed.
+func (l *line) tap(f func(conn int, fromClient bool, data []byte) (pass bool)) {
 	l.mu.Lock()
-	l.watch = f
+	l.tapped = f
 	l.mu.Unlock()
 }

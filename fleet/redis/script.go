@@ -206,7 +206,7 @@ func outcome(err error) error {
 		return err
 	case errors.Is(err, goredis.ErrClosed): // by its owner, and before this was sent
 		return fmt.Errorf("%w: %w", engine.ErrClosed, err)
-	case c == "OOM", strings.Contains(err.Error(), "Protocol error: invalid bulk length"):
+	case c == "OOM":
 		return fmt.Errorf("%w: %w", engine.ErrTooLarge, err)
 	case refused[c],
 		errors.Is(err, goredis.ErrPoolTimeout), errors.Is(err, goredis.ErrPoolExhausted),
