@@ -146,20 +146,31 @@ func TestLatestIsFromTheMaster(t *testing.T) {
 	}
 	// The replica, asked by a client that takes it for the master.
 	wrong := c.dial(t, func(o *goredis.ClusterOptions) {
-		o.ReadOnly = true
+		o.MaxRedirects = -1
+		o.OnConnect = func(ctx context.Context, c *goredis.Conn) error { return c.ReadOnly(ctx).Err() }
 		o.ClusterSlots = func(context.Context) ([]goredis.ClusterSlot, error) {
 			return []goredis.ClusterSlot{{Start: 0, End: 16383, Nodes: []goredis.ClusterNode{{Addr: replica.addr()}}}}, nil
 		}
 	})
-	if err := wrong.Get(t.Context(), prefix+":{"+key+"}").Err(); err == nil || !strings.HasPrefix(err.Error(), "WRONGTYPE") {
-		t.Fatalf("the replica cannot be read: %v", err)
-	}
+	until(t, "the replica to have the record", func() bool {
+		n, err := wrong.HLen(t.Context(), prefix+":{"+key+"}").Result()
+		return n == 2 && err == nil
+	})
 	mistaken := open(t, &redirected{ClusterClient: c.dial(t), requests: wrong})
 	if entry, err := mistaken.Latest(t.Context(), name(key)); err == nil {
 		t.Errorf("the replica answers %+v", entry)
 	}
 	if _, err := mistaken.Write(t.Context(), name(key), engine.Put{TTL: time.Minute}); !errors.Is(err, engine.ErrUnsent) {
 		t.Errorf("Write on the replica: %v, want ErrUnsent", err)
+	}
+
+	// A single server that has become a replica refuses too.
+	single := serve(t)
+	e := open(t, single.dial())
+	write(t, e, "k", engine.Put{TTL: time.Minute})
+	single.do("REPLICAOF", "127.0.0.1", "1")
+	if entry, err := e.Latest(t.Context(), name("k")); err == nil {
+		t.Errorf("a replica answers %+v", entry)
 	}
 }
 

@@ -44,11 +44,14 @@ import (
 // therefore stays in the hash, beyond the record's end, until the clock has
 // passed it.
 //
-// All that can fail for a reason that is not a defect comes before the first
-// change, or is the first change: HSET, which a replica or a full server
-// refuses.
+// Both scripts begin with a write that never changes anything, since no field is
+// called "/". A replica refuses it, and what a replica knows may be old. All
+// that can fail for a reason that is not a defect comes before the first
+// change, or is that: HSET, which a full server refuses.
 var writeScript = newScript(`
 local key, part, expect, id, data = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[6]
+local master = redis.pcall('HDEL', key, '/')
+if type(master) == 'table' then return master end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 
@@ -86,9 +89,7 @@ redis.call('PUBLISH', key, part .. ' ' .. state .. '\n' .. data)
 return rev
 `)
 
-// readScript returns the server's time and all fields of a key. It begins with
-// a write that never changes anything: a replica refuses it, and what a replica
-// knows may be old.
+// readScript returns the server's time and all fields of a key.
 var readScript = newScript(`
 local master = redis.pcall('HDEL', KEYS[1], '/')
 if type(master) == 'table' then return master end
@@ -139,7 +140,13 @@ func (e *Engine) process(ctx context.Context, send func(*goredis.Cmd) goredis.Cm
 	cmd := goredis.NewCmd(ctx, append([]any{name, script, 1, key}, args...)...)
 	cmd.SetFirstKeyPos(3)
 	cmd.SetStepCount(1) // so that a cluster client need not ask for COMMAND
-	if err := e.client.Process(ctx, send(cmd)); err != nil {
+	err := e.client.Process(ctx, send(cmd))
+	if cluster, ok := e.client.(interface{ ReloadState(context.Context) }); ok && err != nil && (code(err) == "" || code(err) == "CLUSTERDOWN") {
+		// The node may have been replaced. By itself the client would find that
+		// out in a minute, since it does not try another one for a once.
+		cluster.ReloadState(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return cmd.Result()
