@@ -112,7 +112,9 @@ func (l *load) give(v string) { l.end <- result{v: v} }
 // call makes a call whose own fn returns v, and returns what it got.
 func (n node) call(t *testing.T, key, v string) string {
 	t.Helper()
-	got, err, _ := n.DoContext(t.Context(), key, func(context.Context) (string, error) { return v, nil })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	got, err, _ := n.DoContext(ctx, key, func(context.Context) (string, error) { return v, nil })
 	if err != nil {
 		t.Errorf("DoContext(%q): %v", key, err)
 	}
@@ -136,7 +138,8 @@ func wantGot(t *testing.T, who, got, want string) {
 // A load that runs without the engine has no record that a Forget could find.
 // So it is not joined any more once the engine answers.
 func TestForgetReachesALoadWithoutEngine(t *testing.T) {
-	for name, line := range map[string]enginetest.Line{"cut": cut, "silent": silent} {
+	lost := enginetest.Line{Requests: enginetest.Way{Lost: true}}
+	for name, line := range map[string]enginetest.Line{"cut": cut, "silent": silent, "lost": lost} {
 		t.Run(name, func(t *testing.T) {
 			inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 				n[0].line.SetLine(line)
@@ -191,6 +194,18 @@ func TestForgetReachesAHolderThatWasCutOff(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The same for a holder whose lease was lost in the engine.
+func TestForgetReachesAHolderWhoseRecordIsGone(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		old := n[0].begin(t, "k")
+		store.StepClock(time.Hour)
+		time.Sleep(lease)
+		n[1].forget(t, "k")
+		wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
+		wantGot(t, "the caller from before, whose lease was lost", (<-old.result).v, "new")
+	})
 }
 
 // A claim is held up, so its process loads without an answer. Then another
@@ -336,8 +351,8 @@ func TestSilentEngineCostsOneCall(t *testing.T) {
 				break
 			}
 		}
+		time.Sleep(2 * lease) // until nobody asks
 		n[0].line.SetLine(good)
-		time.Sleep(lease / 2)
 		n[0].call(t, "k", "v")
 		if s := n[0].Stats(); s.Fallbacks != 4 {
 			t.Errorf("%d fallbacks of 5 calls, want 4: the engine is asked again", s.Fallbacks)
