@@ -21,6 +21,7 @@ import (
 const (
 	lease   = 10 * time.Second
 	timeout = 2 * time.Second
+	news    = 10 * time.Millisecond // longer than a message takes
 )
 
 var (
@@ -106,6 +107,21 @@ func (n node) begin(t *testing.T, key string) *load {
 	return l
 }
 
+// wait returns what the call that made the load got.
+func (l *load) wait(t *testing.T) string {
+	t.Helper()
+	select {
+	case r := <-l.result:
+		if r.err != nil {
+			t.Errorf("the load's caller: %v", r.err)
+		}
+		return r.v
+	case <-time.After(time.Minute):
+		t.Fatal("the load's caller got nothing within a minute")
+		return ""
+	}
+}
+
 // give ends the load.
 func (l *load) give(v string) { l.end <- result{v: v} }
 
@@ -147,9 +163,10 @@ func TestForgetReachesALoadWithoutEngine(t *testing.T) {
 				n[0].line.SetLine(good)
 				time.Sleep(5 * lease / 2)
 				n[1].forget(t, "k")
+				time.Sleep(news)
 				wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
 				old.give("old")
-				wantGot(t, "the caller from before", (<-old.result).v, "old")
+				wantGot(t, "the caller from before", old.wait(t), "old")
 			})
 		})
 	}
@@ -172,9 +189,10 @@ func TestForgetReachesALoadAfterAWithheldValue(t *testing.T) {
 		<-began
 		time.Sleep(5 * lease / 2)
 		n[2].forget(t, "k")
+		time.Sleep(news)
 		wantGot(t, "a call after Forget", n[1].call(t, "k", "new"), "new")
 		old.give("old")
-		wantGot(t, "the caller from before", (<-old.result).v, "old")
+		wantGot(t, "the caller from before", old.wait(t), "old")
 	}, fleet.Encoding(codec{}))
 }
 
@@ -189,8 +207,9 @@ func TestForgetReachesAHolderThatWasCutOff(t *testing.T) {
 				n[0].line.SetLine(good)
 				time.Sleep(5 * lease / 2)
 				n[1].forget(t, "k")
+				time.Sleep(news)
 				wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
-				wantGot(t, "the caller from before, whose lease was lost", (<-old.result).v, "new")
+				wantGot(t, "the caller from before, whose lease was lost", old.wait(t), "new")
 			})
 		})
 	}
@@ -203,8 +222,9 @@ func TestForgetReachesAHolderWhoseRecordIsGone(t *testing.T) {
 		store.StepClock(time.Hour)
 		time.Sleep(lease)
 		n[1].forget(t, "k")
+		time.Sleep(news)
 		wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
-		wantGot(t, "the caller from before, whose lease was lost", (<-old.result).v, "new")
+		wantGot(t, "the caller from before, whose lease was lost", old.wait(t), "new")
 	})
 }
 
@@ -226,7 +246,7 @@ func TestLateClaimDoesNotDefeatForget(t *testing.T) {
 				synctest.Wait()
 				time.Sleep(lease / 4)
 				old.give("old")
-				wantGot(t, "the caller from before", (<-old.result).v, "old")
+				wantGot(t, "the caller from before", old.wait(t), "old")
 				wantGot(t, "a call after Forget", <-newer, "new")
 			})
 		})
@@ -245,7 +265,7 @@ func TestClaimThatIsReadBackIsRenewedAtOnce(t *testing.T) {
 		n[0].line.SetLine(good)
 		time.Sleep(3 * time.Second)
 		l.give("v")
-		wantGot(t, "where fn ran", (<-l.result).v, "v")
+		wantGot(t, "where fn ran", l.wait(t), "v")
 		wantGot(t, "elsewhere", <-there, "v")
 	}, fleet.Lease(2*time.Second), fleet.EngineTimeout(500*time.Millisecond))
 }
@@ -310,7 +330,7 @@ func TestLateJoinerOfACutOffHolder(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		wantGot(t, "a call at the holder, 15 s later", n[0].call(t, "k", "newest"), "newest")
 		n[0].line.SetLine(good)
-		wantGot(t, "the holder's first caller", (<-old.result).v, "newer")
+		wantGot(t, "the holder's first caller", old.wait(t), "newer")
 	}, fleet.Linger(time.Hour))
 }
 
@@ -322,7 +342,7 @@ func TestHeldUpResultIsDeliveredWithinTheLeaseOrNot(t *testing.T) {
 				l := n[0].begin(t, "k")
 				n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Late: late}})
 				l.give("old")
-				wantGot(t, "where fn ran", (<-l.result).v, "old")
+				wantGot(t, "where fn ran", l.wait(t), "old")
 				n[0].line.SetLine(cut)
 				want := "old" // its holder could not say that it has ended
 				if late > lease {
