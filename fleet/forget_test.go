@@ -380,6 +380,26 @@ func TestSilentEngineCostsOneCall(t *testing.T) {
 	})
 }
 
+// One request that is not answered says nothing, if others are.
+func TestOneSlowRequestDoesNotMakeAnEngineSilent(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Late: 2 * timeout}})
+		began := make(chan *load)
+		go func() { began <- n[0].begin(t, "slow") }()
+		synctest.Wait()
+		n[0].line.SetLine(good)
+		time.Sleep(timeout / 2)
+		n[0].call(t, "k", "v")
+		l := <-began
+		n[0].call(t, "k", "v")
+		if s := n[0].Stats(); s.Fallbacks != 1 {
+			t.Errorf("%d fallbacks of 3 calls, want 1", s.Fallbacks)
+		}
+		l.give("v")
+		l.wait(t)
+	})
+}
+
 const unencodable = "unencodable"
 
 // A codec does not encode one value.
