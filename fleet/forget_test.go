@@ -21,6 +21,7 @@ import (
 const (
 	lease   = 10 * time.Second
 	timeout = 2 * time.Second
+	news    = 10 * time.Millisecond // longer than a message takes
 )
 
 var (
@@ -106,13 +107,30 @@ func (n node) begin(t *testing.T, key string) *load {
 	return l
 }
 
+// wait returns what the call that made the load got.
+func (l *load) wait(t *testing.T) string {
+	t.Helper()
+	select {
+	case r := <-l.result:
+		if r.err != nil {
+			t.Errorf("the load's caller: %v", r.err)
+		}
+		return r.v
+	case <-time.After(time.Minute):
+		t.Fatal("the load's caller got nothing within a minute")
+		return ""
+	}
+}
+
 // give ends the load.
 func (l *load) give(v string) { l.end <- result{v: v} }
 
 // call makes a call whose own fn returns v, and returns what it got.
 func (n node) call(t *testing.T, key, v string) string {
 	t.Helper()
-	got, err, _ := n.DoContext(t.Context(), key, func(context.Context) (string, error) { return v, nil })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	got, err, _ := n.DoContext(ctx, key, func(context.Context) (string, error) { return v, nil })
 	if err != nil {
 		t.Errorf("DoContext(%q): %v", key, err)
 	}
@@ -136,7 +154,8 @@ func wantGot(t *testing.T, who, got, want string) {
 // A load that runs without the engine has no record that a Forget could find.
 // So it is not joined any more once the engine answers.
 func TestForgetReachesALoadWithoutEngine(t *testing.T) {
-	for name, line := range map[string]enginetest.Line{"cut": cut, "silent": silent} {
+	lost := enginetest.Line{Requests: enginetest.Way{Lost: true}}
+	for name, line := range map[string]enginetest.Line{"cut": cut, "silent": silent, "lost": lost} {
 		t.Run(name, func(t *testing.T) {
 			inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 				n[0].line.SetLine(line)
@@ -144,9 +163,10 @@ func TestForgetReachesALoadWithoutEngine(t *testing.T) {
 				n[0].line.SetLine(good)
 				time.Sleep(5 * lease / 2)
 				n[1].forget(t, "k")
+				time.Sleep(news)
 				wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
 				old.give("old")
-				wantGot(t, "the caller from before", (<-old.result).v, "old")
+				wantGot(t, "the caller from before", old.wait(t), "old")
 			})
 		})
 	}
@@ -169,9 +189,10 @@ func TestForgetReachesALoadAfterAWithheldValue(t *testing.T) {
 		<-began
 		time.Sleep(5 * lease / 2)
 		n[2].forget(t, "k")
+		time.Sleep(news)
 		wantGot(t, "a call after Forget", n[1].call(t, "k", "new"), "new")
 		old.give("old")
-		wantGot(t, "the caller from before", (<-old.result).v, "old")
+		wantGot(t, "the caller from before", old.wait(t), "old")
 	}, fleet.Encoding(codec{}))
 }
 
@@ -186,11 +207,25 @@ func TestForgetReachesAHolderThatWasCutOff(t *testing.T) {
 				n[0].line.SetLine(good)
 				time.Sleep(5 * lease / 2)
 				n[1].forget(t, "k")
+				time.Sleep(news)
 				wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
-				wantGot(t, "the caller from before, whose lease was lost", (<-old.result).v, "new")
+				wantGot(t, "the caller from before, whose lease was lost", old.wait(t), "new")
 			})
 		})
 	}
+}
+
+// The same for a holder whose lease was lost in the engine.
+func TestForgetReachesAHolderWhoseRecordIsGone(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		old := n[0].begin(t, "k")
+		store.StepClock(time.Hour)
+		time.Sleep(lease)
+		n[1].forget(t, "k")
+		time.Sleep(news)
+		wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
+		wantGot(t, "the caller from before, whose lease was lost", old.wait(t), "new")
+	})
 }
 
 // A claim is held up, so its process loads without an answer. Then another
@@ -211,7 +246,7 @@ func TestLateClaimDoesNotDefeatForget(t *testing.T) {
 				synctest.Wait()
 				time.Sleep(lease / 4)
 				old.give("old")
-				wantGot(t, "the caller from before", (<-old.result).v, "old")
+				wantGot(t, "the caller from before", old.wait(t), "old")
 				wantGot(t, "a call after Forget", <-newer, "new")
 			})
 		})
@@ -230,7 +265,7 @@ func TestClaimThatIsReadBackIsRenewedAtOnce(t *testing.T) {
 		n[0].line.SetLine(good)
 		time.Sleep(3 * time.Second)
 		l.give("v")
-		wantGot(t, "where fn ran", (<-l.result).v, "v")
+		wantGot(t, "where fn ran", l.wait(t), "v")
 		wantGot(t, "elsewhere", <-there, "v")
 	}, fleet.Lease(2*time.Second), fleet.EngineTimeout(500*time.Millisecond))
 }
@@ -295,7 +330,7 @@ func TestLateJoinerOfACutOffHolder(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		wantGot(t, "a call at the holder, 15 s later", n[0].call(t, "k", "newest"), "newest")
 		n[0].line.SetLine(good)
-		wantGot(t, "the holder's first caller", (<-old.result).v, "newer")
+		wantGot(t, "the holder's first caller", old.wait(t), "newer")
 	}, fleet.Linger(time.Hour))
 }
 
@@ -307,7 +342,7 @@ func TestHeldUpResultIsDeliveredWithinTheLeaseOrNot(t *testing.T) {
 				l := n[0].begin(t, "k")
 				n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Late: late}})
 				l.give("old")
-				wantGot(t, "where fn ran", (<-l.result).v, "old")
+				wantGot(t, "where fn ran", l.wait(t), "old")
 				n[0].line.SetLine(cut)
 				want := "old" // its holder could not say that it has ended
 				if late > lease {
@@ -336,12 +371,32 @@ func TestSilentEngineCostsOneCall(t *testing.T) {
 				break
 			}
 		}
+		time.Sleep(2 * lease) // until nobody asks
 		n[0].line.SetLine(good)
-		time.Sleep(lease / 2)
 		n[0].call(t, "k", "v")
 		if s := n[0].Stats(); s.Fallbacks != 4 {
 			t.Errorf("%d fallbacks of 5 calls, want 4: the engine is asked again", s.Fallbacks)
 		}
+	})
+}
+
+// One request that is not answered says nothing, if others are.
+func TestOneSlowRequestDoesNotMakeAnEngineSilent(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Late: 2 * timeout}})
+		began := make(chan *load)
+		go func() { began <- n[0].begin(t, "slow") }()
+		synctest.Wait()
+		n[0].line.SetLine(good)
+		time.Sleep(timeout / 2)
+		n[0].call(t, "k", "v")
+		l := <-began
+		n[0].call(t, "k", "v")
+		if s := n[0].Stats(); s.Fallbacks != 1 {
+			t.Errorf("%d fallbacks of 3 calls, want 1", s.Fallbacks)
+		}
+		l.give("v")
+		l.wait(t)
 	})
 }
 
