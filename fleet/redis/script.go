@@ -44,14 +44,12 @@ import (
 // therefore stays in the hash, beyond the record's end, until the clock has
 // passed it.
 //
-// Both scripts begin with a write that never changes anything, since no field is
-// called "/". A replica refuses it, and what a replica knows may be old. All
-// that can fail for a reason that is not a defect comes before the first
-// change, or is that: HSET, which a full server refuses.
+// What a replica knows may be old, so both scripts try a write before they tell
+// what is there: to remove the field "/", which no part is called, changes
+// nothing, and a replica refuses it. It is tempting to begin every write with
+// that; but a server that is full refuses HSET only if it is the first.
 var writeScript = newScript(`
 local key, part, expect, id, data = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[6]
-local master = redis.pcall('HDEL', key, '/')
-if type(master) == 'table' then return master end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 
@@ -63,7 +61,10 @@ if old then
 	last = tonumber(rev)
 	if tonumber(ends) > now then there = rev end
 end
-if there ~= expect then return 0 end
+if there ~= expect then
+	local master = redis.pcall('HDEL', key, '/')
+	return type(master) == 'table' and master or 0
+end
 
 local rev = math.max(now, last + 1)
 local ends = now + ARGV[4] * 1000
