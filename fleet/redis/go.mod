@@ -12,6 +12,7 @@ require (
 )
 
 require (
+	example.com/singleflight v0.0.0 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect

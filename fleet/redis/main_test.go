@@ -6,6 +6,7 @@ package redis_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -27,6 +28,11 @@ import (
 
 func TestMain(m *testing.M) {
 	goredis.SetLogger(silence{})
+	if cfg := os.Getenv("FLEET_WORKER"); cfg != "" {
+		work(cfg)
+		return
+	}
+	flag.Set("test.parallel", "8") // unless given: most of the time they wait for a lease to end
 	status := m.Run()
 	if status == 0 {
 		status = leaks()
@@ -83,6 +89,8 @@ type server struct {
 	cmd  *exec.Cmd
 	log  string
 	dir  string
+
+	admin *goredis.Client
 }
 
 // freePort returns a port that is free, and not one of those that the system
@@ -134,7 +142,7 @@ func (s *server) start() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	c := s.dial()
+	c := s.dialOnce()
 	until(s.t, "the server to answer", func() bool {
 		err := c.Ping(context.Background()).Err()
 		return err == nil || strings.HasPrefix(err.Error(), "NOAUTH") || strings.HasPrefix(err.Error(), "NOPERM")
@@ -185,10 +193,18 @@ func dial(t testing.TB, addr string, set ...func(*goredis.Options)) *goredis.Cli
 	return c
 }
 
+// dialOnce returns a client for questions about the server.
+func (s *server) dialOnce() *goredis.Client {
+	if s.admin == nil {
+		s.admin = s.dial()
+	}
+	return s.admin
+}
+
 // do sends a command that has to succeed.
 func (s *server) do(args ...any) string {
 	s.t.Helper()
-	got, err := s.dial().Do(context.Background(), args...).Result()
+	got, err := s.dialOnce().Do(context.Background(), args...).Result()
 	if err != nil {
 		s.t.Fatalf("%v: %v", args, err)
 	}
@@ -387,4 +403,23 @@ func (l *line) tap(f func(conn int, fromClient bool, data []byte) (pass bool)) {
 	l.mu.Lock()
 	l.tapped = f
 	l.mu.Unlock()
+}
+
+// watchdog starts a Sentinel that watches a master, and returns its address.
+func watchdog(t testing.TB, master *server) string {
+	t.Helper()
+	port, dir := freePort(t), t.TempDir()
+	conf := filepath.Join(dir, "sentinel.conf")
+	text := fmt.Sprintf("bind 127.0.0.1\nport %d\ndir %s\nlogfile %s\nsentinel monitor main 127.0.0.1 %d 1\n"+
+		"sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 5000\n", port, dir, filepath.Join(dir, "log"), master.port)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &server{t: t, port: port, args: []string{master.args[0], conf, "--sentinel"}}
+	t.Cleanup(s.kill)
+	s.start()
+	until(t, "Sentinel to know the replica", func() bool {
+		return strings.Contains(s.do("SENTINEL", "REPLICAS", "main"), "127.0.0.1")
+	})
+	return s.addr()
 }
