@@ -69,7 +69,9 @@ func TestConformance(t *testing.T) {
 			s := serve(t)
 			enginetest.Run(t, func(t testing.TB) enginetest.Store {
 				return store(t, func(t testing.TB) goredis.UniversalClient {
-					return s.dialFrom(t, func(o *goredis.Options) { o.Protocol = protocol })
+					return s.dialFrom(t, func(o *goredis.Options) {
+						o.Protocol, o.ContextTimeoutEnabled = protocol, protocol == 2
+					})
 				})
 			})
 		})

@@ -19,9 +19,10 @@ import (
 // connection only, and then closed.
 
 const (
-	beat    = 500 * time.Millisecond // the connection is pinged once in a beat
-	silence = 3                      // beats without a word from the server, after which the connection counts as lost
-	grace   = 500 * time.Millisecond // for a new connection, before the Engine is down
+	beat     = 500 * time.Millisecond // the connection is pinged once in a beat
+	silence  = 3                      // beats without a word from the server, after which the connection counts as lost
+	grace    = 500 * time.Millisecond // for a new connection, before the Engine is down
+	attempts = 3                      // that fail, before the Engine is down; in a cluster not all go to the same node
 )
 
 // canceled is the context of requests on a PubSub that is connected. It does
@@ -39,15 +40,19 @@ func (e *Engine) connect(ctx context.Context) (*goredis.PubSub, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	ps := e.client.Subscribe(ctx)
-	err := ps.Subscribe(ctx, e.probe())
+	err := ps.Ping(ctx) // first, since it has a cluster client choose any node, and not the one that has a slot
 	if err == nil {
-		_, err = ps.Receive(ctx)
+		err = ps.Subscribe(ctx, e.probe())
 	}
-	if err != nil {
-		ps.Close()
-		return nil, err
+	for err == nil {
+		var message any
+		message, err = ps.Receive(ctx)
+		if _, ok := message.(*goredis.Subscription); ok {
+			return ps, nil
+		}
 	}
-	return ps, nil
+	ps.Close()
+	return nil, err
 }
 
 // listen uses ps and, when its connection is lost, others, until Close.
@@ -61,7 +66,7 @@ func (e *Engine) listen(ps *goredis.PubSub) {
 // reconnect returns a new connection, or nil after Close.
 func (e *Engine) reconnect() *goredis.PubSub {
 	late := time.After(grace)
-	for e.ctx.Err() == nil {
+	for attempt := 1; e.ctx.Err() == nil; attempt++ {
 		connected := make(chan *goredis.PubSub)
 		go func() {
 			ps, err := e.connect(e.ctx)
@@ -88,6 +93,9 @@ func (e *Engine) reconnect() *goredis.PubSub {
 			case <-e.ctx.Done():
 				return nil
 			}
+		}
+		if attempt < attempts {
+			continue
 		}
 		e.setDown()
 		select {
