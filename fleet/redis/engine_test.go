@@ -313,11 +313,12 @@ func TestRevisionsDoNotGoBackWithTheClock(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	e := open(t, s.dial())
-	watch := e.Watch(t.Context(), "k")
 	now := time.Now()
 	ahead := uint64(now.Add(time.Hour).UnixMicro())
 	s.do("HSET", prefix+":{k}", "now", fmt.Sprintf("%d %d %d 0 ID", ahead, now.Add(time.Hour).UnixMicro(), ahead), "now/data", "a")
 	want(t, "the record", latest(t, e, "k"), ahead, "a", false)
+	watch := e.Watch(t.Context(), "k")
+	want(t, "the record, watched", receive(t, watch), ahead, "a", false)
 	rev := write(t, e, "k", engine.Put{Expect: ahead, Data: []byte("b"), TTL: 200 * time.Millisecond})
 	if rev <= ahead {
 		t.Errorf("revision %d after %d, want a higher one", rev, ahead)

@@ -28,6 +28,8 @@ type watch struct {
 	inbox []news
 
 	// What follows is the goroutine's.
+	begun bool     // the first listing is there
+	early []record // news that came before it
 	known map[string]*known
 	queue []engine.Entry // to be sent
 }
@@ -192,6 +194,10 @@ func (w *watch) distrust() {
 
 // hear notes what was published. It may be behind a listing.
 func (w *watch) hear(r record) {
+	if !w.begun {
+		w.early = append(w.early, r) // it may be from before the watch began
+		return
+	}
 	k := w.known[r.Part]
 	if k == nil || r.Rev > k.rev {
 		w.note(r, r.Rev)
@@ -222,6 +228,15 @@ func (w *watch) learn(l listing) {
 		if !there[part] && !k.gone && l.at > k.asOf {
 			w.note(record{Entry: engine.Entry{Part: part, Rev: k.rev, Gone: true}, quiet: k.quiet}, l.at)
 		}
+	}
+	if !w.begun {
+		w.begun = true
+		for _, r := range w.early {
+			if there[r.Part] || r.Rev > l.at {
+				w.hear(r)
+			}
+		}
+		w.early = nil
 	}
 }
 
