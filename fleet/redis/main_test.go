@@ -100,13 +100,15 @@ func freePort(t testing.TB) int {
 	t.Helper()
 	for range 1000 {
 		port := 12_000 + rand.IntN(10_000)
-		if free(port) && free(port+10_000) {
+		if _, used := ports.LoadOrStore(port, true); !used && free(port) && free(port+10_000) {
 			return port
 		}
 	}
 	t.Fatal("no free port")
 	return 0
 }
+
+var ports sync.Map // that were handed out
 
 func free(port int) bool {
 	ln, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port))
@@ -143,10 +145,10 @@ func (s *server) start() {
 		s.t.Fatal(err)
 	}
 	c := s.dialOnce()
-	until(s.t, "the server to answer", func() bool {
-		err := c.Ping(context.Background()).Err()
-		return err == nil || strings.HasPrefix(err.Error(), "NOAUTH") || strings.HasPrefix(err.Error(), "NOPERM")
-	})
+	until(s.t, "the server to answer", func() bool { return c.Ping(context.Background()).Err() == nil })
+	if info := s.do("INFO", "server"); !strings.Contains(info, fmt.Sprintf("process_id:%d\r", s.cmd.Process.Pid)) {
+		s.t.Fatalf("another server than this test's answers on port %d", s.port)
+	}
 }
 
 // kill ends the server as if the machine had lost power.

@@ -232,8 +232,9 @@ func (w *watch) learn(l listing) {
 	if !w.begun {
 		w.begun = true
 		for _, r := range w.early {
-			if there[r.Part] || r.Rev > l.at {
-				w.hear(r)
+			w.hear(r)
+			if !there[r.Part] && r.Rev <= l.at {
+				w.note(record{Entry: engine.Entry{Part: r.Part, Rev: r.Rev, Gone: true}, quiet: r.quiet}, l.at)
 			}
 		}
 		w.early = nil
