@@ -253,7 +253,9 @@ func (p *worker) next(want ...string) event {
 	case <-p.exited:
 		p.t.Fatalf("worker %d has ended, and was to be %s:\n%s", p.pid(), want, p.stderr)
 	case <-time.After(patience):
-		p.t.Fatalf("worker %d: not %s within %v", p.pid(), want, patience)
+		p.signal(syscall.SIGQUIT) // so that it says where it waits
+		<-p.exited
+		p.t.Fatalf("worker %d: not %s within %v:\n%s", p.pid(), want, patience, p.stderr)
 	}
 	panic("unreachable")
 }
@@ -349,7 +351,7 @@ func TestManyProcessesOneLoad(t *testing.T) {
 func TestKilledLoaderIsReplaced(t *testing.T) {
 	slow(t)
 	t.Parallel()
-	const lease = 2 * time.Second
+	const lease = 4 * time.Second
 	s := serve(t)
 	loads := newLedger(t)
 	workers := hire(t, 5, config{Addrs: []string{s.addr()}, Ledger: loads, Lease: lease})
@@ -380,7 +382,7 @@ func TestFrozenLoaderIsReplaced(t *testing.T) {
 			t.Parallel()
 			s := serve(t)
 			loads := newLedger(t)
-			workers := hire(t, 3, config{Addrs: []string{s.addr()}, Ledger: loads, Lease: 2 * time.Second})
+			workers := hire(t, 3, config{Addrs: []string{s.addr()}, Ledger: loads, Lease: 4 * time.Second})
 			together(t, s, workers, "k", 10)
 			workers[0].signal(syscall.SIGSTOP)
 			p, e := taken(t, workers[1:])
@@ -469,9 +471,9 @@ func TestLoadOutlastsTheLeaseOfItsProcess(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	loads := newLedger(t)
-	workers := hire(t, 3, config{Addrs: []string{s.addr()}, Ledger: loads, Lease: 2 * time.Second})
+	workers := hire(t, 3, config{Addrs: []string{s.addr()}, Ledger: loads, Lease: 4 * time.Second})
 	v := together(t, s, workers, "k", 10)
-	time.Sleep(4 * time.Second)
+	time.Sleep(6 * time.Second)
 	workers[0].do(command{Do: "give"})
 	for _, p := range workers {
 		p.wantAnswer(10, v)
