@@ -141,7 +141,7 @@ func (w *watch) run(ctx context.Context) {
 			for _, n := range inbox {
 				if n.subscribed {
 					w.distrust()
-					wanted = true
+					wanted, answers = true, nil // what is on its way may be older
 				} else {
 					w.hear(n.record)
 				}
