@@ -488,6 +488,31 @@ func TestDown(t *testing.T) {
 	}
 }
 
+// The same where the connection is lost, and a new one neither comes nor fails.
+func TestDownWhileConnectingHangs(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	l := newLine(t, s.addr())
+	var hang atomic.Bool
+	e := open(t, dial(t, l.addr(), func(o *goredis.Options) {
+		o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if hang.Load() {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}
+	}))
+	hang.Store(true)
+	l.drop()
+	select {
+	case <-e.Down():
+	case <-time.After(patience):
+		t.Fatal("Down is not closed")
+	}
+	e.Close()
+}
+
 // Whatever the client is set to, a request to a silent server returns when its
 // context is done.
 func TestSilentServer(t *testing.T) {

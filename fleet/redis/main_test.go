@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"runtime/pprof"
 	"strings"
 	"sync"
@@ -86,11 +87,12 @@ type server struct {
 	t    testing.TB
 	port int
 	args []string
-	cmd  *exec.Cmd
 	log  string
 	dir  string
 
-	admin *goredis.Client
+	cmd    *exec.Cmd // nil while it is stopped
+	exited chan struct{}
+	admin  *goredis.Client
 }
 
 // freePort returns a port that is free, and not one of those that the system
@@ -139,13 +141,33 @@ func serve(t testing.TB, args ...string) *server {
 
 func (s *server) start() {
 	s.t.Helper()
-	s.cmd = exec.Command(s.args[0], s.args[1:]...)
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
+	cmd := exec.Command(s.args[0], s.args[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started, exited := make(chan error), make(chan struct{})
+	go func() {
+		runtime.LockOSThread() // the signal comes when the thread ends, not the process
+		defer runtime.UnlockOSThread()
+		defer close(exited)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		s.t.Fatal(err)
 	}
+	s.cmd, s.exited = cmd, exited
 	c := s.dialOnce()
-	until(s.t, "the server to answer", func() bool { return c.Ping(context.Background()).Err() == nil })
+	until(s.t, "the server to answer", func() bool {
+		select {
+		case <-exited:
+			log, _ := os.ReadFile(s.log)
+			s.t.Fatalf("the server has ended: %v\n%s", cmd.ProcessState, log)
+		default:
+		}
+		return c.Ping(context.Background()).Err() == nil
+	})
 	if info := s.do("INFO", "server"); !strings.Contains(info, fmt.Sprintf("process_id:%d\r", s.cmd.Process.Pid)) {
 		s.t.Fatalf("another server than this test's answers on port %d", s.port)
 	}
@@ -155,7 +177,7 @@ func (s *server) start() {
 func (s *server) kill() {
 	if s.cmd != nil {
 		s.cmd.Process.Kill()
-		s.cmd.Wait()
+		<-s.exited
 		s.cmd = nil
 	}
 }

@@ -159,12 +159,8 @@ func (e *Engine) serve(ps *goredis.PubSub) {
 // A topic is the channel of a key, while it matters.
 type topic struct {
 	watches    map[*watch]struct{}
-	subscribed bool // was sent last
-	unanswered int  // requests that the server has not confirmed
+	subscribed bool // was sent last, and is or will be confirmed
 }
-
-// confirmed reports whether all news that come from now on will be heard.
-func (t *topic) confirmed() bool { return t.subscribed && t.unanswered == 0 }
 
 // join adds a watch to those that get the news of its key.
 func (e *Engine) join(w *watch) {
@@ -176,8 +172,8 @@ func (e *Engine) join(w *watch) {
 		e.topics[w.name] = t
 	}
 	t.watches[w] = struct{}{}
-	if t.confirmed() {
-		w.post(news{subscribed: true})
+	if t.subscribed {
+		w.post(news{subscribed: true}) // and again, if that is not confirmed yet
 	} else {
 		e.changeLocked(w.name)
 	}
@@ -207,7 +203,7 @@ func (e *Engine) resubscribe() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for name, t := range e.topics {
-		t.subscribed, t.unanswered = false, 0
+		t.subscribed = false
 		e.changeLocked(name)
 	}
 }
@@ -218,18 +214,16 @@ func (e *Engine) subscribe(ps *goredis.PubSub) error {
 	e.mu.Lock()
 	for name := range e.dirty {
 		t := e.topics[name]
-		wanted := len(t.watches) > 0
-		switch {
-		case wanted == t.subscribed:
-			e.dropLocked(name, t)
-			continue
-		case wanted:
+		switch wanted := len(t.watches) > 0; {
+		case wanted && !t.subscribed:
+			t.subscribed = true
 			on = append(on, name)
-		default:
+		case !wanted && t.subscribed:
 			off = append(off, name)
+			fallthrough
+		case !wanted:
+			delete(e.topics, name)
 		}
-		t.subscribed = wanted
-		t.unanswered++
 	}
 	clear(e.dirty)
 	e.mu.Unlock()
@@ -244,32 +238,19 @@ func (e *Engine) subscribe(ps *goredis.PubSub) error {
 	return nil
 }
 
-// dropLocked forgets a topic that matters to nobody, and of which nothing
-// more is to come.
-func (e *Engine) dropLocked(name string, t *topic) {
-	if len(t.watches) == 0 && !t.subscribed && t.unanswered == 0 {
-		delete(e.topics, name)
-	}
-}
-
-// confirm notes the server's answer to a request of subscribe. The answers
-// come in the order of the requests, so only after the last of them is it
-// known that no news are missed.
+// confirm has those who watch a key look what is there, now that the server
+// sends them what comes. If a request was sent before that is not answered
+// yet, it is too early, and they look again when that is.
 func (e *Engine) confirm(m *goredis.Subscription) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	t := e.topics[m.Channel]
-	if t == nil { // the probe
+	if m.Kind != "subscribe" {
 		return
 	}
-	t.unanswered--
-	if t.confirmed() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t := e.topics[m.Channel]; t != nil {
 		for w := range t.watches {
 			w.post(news{subscribed: true})
 		}
-	}
-	if _, changing := e.dirty[m.Channel]; !changing {
-		e.dropLocked(m.Channel, t)
 	}
 }
 
