@@ -112,7 +112,7 @@ func (f *flight[V]) keepLease(lose context.CancelFunc) (stop func()) {
 				if part != now && r.State == pending {
 					f.detach() // it was forgotten
 				}
-				if r.State != pending {
+				if open && r.State != pending { // a watch that cannot be had is no news
 					due.Reset(0)
 				}
 			case <-due.C:

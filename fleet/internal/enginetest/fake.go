@@ -329,6 +329,7 @@ type Way struct {
 	Held    bool          // they wait, and arrive when that has ended
 	Late    time.Duration // they take so much longer
 	Doubled bool          // they arrive a second time, half a second later; news at once
+	Every   int           // if above 1, all this befalls only each message whose number it divides
 }
 
 // A Conn is a connection to a [Fake], and implements [engine.Engine].
@@ -344,6 +345,7 @@ type Conn struct {
 	ended  chan struct{} // closed by Close
 	closed bool
 	held   []heldMessage
+	sent   [news + 1]int // messages, by kind
 }
 
 // A heldMessage waits until its direction is not held up.
@@ -423,7 +425,7 @@ func (c *Conn) updateLocked() {
 
 // sendLocked has deliver called with the mutex held when the message arrives.
 func (c *Conn) sendLocked(k kind, about string, deliver func()) {
-	w := c.line.way(k)
+	w := c.wayLocked(k)
 	arrive := func() {
 		c.f.mu.Lock()
 		defer c.f.mu.Unlock()
@@ -438,8 +440,21 @@ func (c *Conn) sendLocked(k kind, about string, deliver func()) {
 	}
 }
 
+// wayLocked returns what befalls the next message of a kind.
+func (c *Conn) wayLocked(k kind) Way {
+	c.sent[k]++
+	w := c.line.way(k)
+	if w.Every > 1 && c.sent[k]%w.Every != 0 {
+		return Way{}
+	}
+	return w
+}
+
 func (c *Conn) arriveLocked(k kind, deliver func()) {
 	w := c.line.way(k)
+	if w.Every > 1 {
+		w = Way{} // it was decided when it was sent
+	}
 	switch {
 	case w.Lost, k == request && c.f.stopped:
 	case w.Held:
@@ -621,7 +636,7 @@ func (w *watch) sendLocked(e engine.Entry) {
 	if !w.begun {
 		return
 	}
-	way := w.c.line.News
+	way := w.c.wayLocked(news)
 	if way.Lost {
 		return
 	}
