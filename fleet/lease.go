@@ -94,16 +94,12 @@ func (f *flight[V]) keepLease(lose context.CancelFunc) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(f.ctx))
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		first := time.Duration(0) // an unanswered claim
-		switch f.claimed {
-		case claimed:
-			f.view.watch()
-			first = time.Until(f.leaseEnd) - f.group.lease/2
-		case unclaimed:
-			first = f.retry() // the engine has just failed to answer
-		}
-		due := time.NewTimer(first)
+		due := time.NewTimer(0) // to find out about the claim
 		defer due.Stop()
+		if f.claimed == claimed {
+			f.view.watch()
+			due.Reset(time.Until(f.leaseEnd) - f.group.lease/2)
+		}
 		for {
 			select {
 			case e, open := <-f.view.updates:
@@ -138,27 +134,24 @@ func (f *flight[V]) keepLease(lose context.CancelFunc) (stop func()) {
 // It detaches the flight wherever the engine answers but has no record of the
 // load that a Forget could find, or has not answered for a lease.
 func (f *flight[V]) tend(ctx context.Context) (next time.Duration, superseded bool) {
-	// So short that there are two tries before the lease ends. The requests
-	// go on when fn returns, since their answers have the revision that the
-	// result has to replace.
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), f.group.lease/4, f.group.client.errSilent)
-	defer cancel()
+	begun := time.Now()
+	retry := func() time.Duration { return min(again, f.group.lease/8) - time.Since(begun) }
 	switch f.claimed {
 	case unclaimed:
 		if f.group.client.available() != nil || f.view.fetch(ctx, "") != nil {
-			return f.retry(), false
+			return retry(), false
 		}
 		f.detach()
 		return never, false
 	case unanswered:
 		if f.settleClaim(ctx) != nil {
-			return f.retry(), false
+			return retry(), false
 		}
 		if f.claimed == claimed {
 			return 0, false // nobody knows when its lease began
 		}
 		f.detach()
-		return f.retry(), false // it may still arrive
+		return retry(), false // it may still arrive
 	}
 	f.view.watch()
 	err := f.renew(ctx)
@@ -183,16 +176,12 @@ func (f *flight[V]) tend(ctx context.Context) (next time.Duration, superseded bo
 		if time.Now().After(f.leaseEnd) {
 			f.detach()
 		}
-		return f.retry(), false
+		return retry(), false
 	}
 	return time.Until(f.leaseEnd) - f.group.lease/2, false
 }
 
 const never = math.MaxInt64
-
-// retry returns how long to wait after a request that failed. There are some
-// tries before the lease ends.
-func (f *flight[V]) retry() time.Duration { return min(again, f.group.lease/8) }
 
 // renew begins the lease anew. The error is ErrTaken also where the record is
 // not known to be there.
@@ -202,7 +191,9 @@ func (f *flight[V]) renew(ctx context.Context) error {
 		return engine.ErrTaken
 	}
 	sent := time.Now()
-	if err := f.view.write(ctx, part, f.pending(), f.group.lease); err != nil {
+	// Not given up when fn returns: the answer has the revision that the result
+	// has to replace.
+	if err := f.view.write(context.WithoutCancel(ctx), part, f.pending(), f.group.lease); err != nil {
 		return err
 	}
 	f.leaseEnd = sent.Add(f.group.lease)

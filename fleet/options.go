@@ -37,8 +37,8 @@ func (o *options) check(limits engine.Limits) error {
 		return fmt.Errorf("Lease(%v): want a multiple of %v", o.lease, unit)
 	case o.linger%unit != 0:
 		return fmt.Errorf("Linger(%v): want a multiple of %v", o.linger, unit)
-	case o.timeout > o.lease/2:
-		return fmt.Errorf("EngineTimeout(%v) with Lease(%v): want at most half of it, since a lease has to be renewed in time", o.timeout, o.lease)
+	case o.timeout > o.lease/4:
+		return fmt.Errorf("EngineTimeout(%v) with Lease(%v): want at most a quarter of it, so that a renewal can be tried again in time", o.timeout, o.lease)
 	case limits.MaxTTL != 0 && limits.MaxTTL < max(o.lease, o.linger):
 		return fmt.Errorf("it keeps nothing for longer than %v: too short for Lease(%v) and Linger(%v)", limits.MaxTTL, o.lease, o.linger)
 	}
@@ -78,8 +78,8 @@ func atLeastASecond(name string, d time.Duration) error {
 }
 
 // EngineTimeout sets how long the engine may take to answer a request before
-// it counts as silent. The default is 2 s; it must not be more than half the
-// [Lease]. Where the connection itself reports that it is down, no call waits
+// it counts as silent. The default is 2 s; it must not be more than a
+// quarter of the [Lease]. Where the connection itself reports that it is down, no call waits
 // for that.
 //
 // A call whose request is not answered loads without the engine. The calls of
