@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"flag"
 	"fmt"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -40,7 +41,7 @@ func newSimScript(seed uint64) *simScript {
 	}
 	s.required = r.IntN(8) == 0
 	s.linger = []time.Duration{time.Second, time.Second, s.lease, 3 * s.lease}[r.IntN(4)]
-	s.timeout = s.lease / time.Duration(2+2*r.IntN(3))
+	s.timeout = s.lease / time.Duration(4+2*r.IntN(3))
 	s.latency = []time.Duration{time.Millisecond, 10 * time.Millisecond, s.lease / 40}[r.IntN(3)]
 	if !s.gone {
 		s.late = time.Duration(r.IntN(2)) * 900 * time.Millisecond
@@ -177,6 +178,9 @@ func (h *simHistory) String() string {
 }
 
 func TestSimulation(t *testing.T) {
+	log := slog.Default()
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	defer slog.SetDefault(log)
 	if *simSeed != 0 {
 		s := newSimScript(*simSeed)
 		wrong, h := s.runs(t, 20)

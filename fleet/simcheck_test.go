@@ -194,12 +194,20 @@ func (c *simChecker) overlaps() {
 func (c *simChecker) somethingWasLost(y *simLoad) bool {
 	if slices.ContainsFunc(c.h.loads, func(x *simLoad) bool {
 		return x != y && x.key == y.key && (x.how == "killed" || c.abandoned(x, y.begin) || x.fallback && x.begin <= y.begin || x.begin <= y.begin && c.leaseLost(x, y.begin) ||
-			x.end <= y.begin && c.reach(x.proc, x.end+4*c.s.timeout+c.rtt) >= x.end) // its result may not have got through
+			x.end <= y.begin && c.reach(x.proc, x.end+4*c.s.timeout+c.rtt) >= x.end || // its result may not have got through
+			x.end+c.s.linger <= y.begin && c.newsMissed(y.proc, x.end, y.begin))
 	}) {
 		return true
 	}
 	return slices.ContainsFunc(c.h.calls, func(call *simCall) bool {
 		return call.key == y.key && (call.done <= y.begin || call.killed || call.err != nil && call.load < 0)
+	})
+}
+
+// newsMissed reports whether a process may have missed news between two times.
+func (c *simChecker) newsMissed(proc int, from, to time.Duration) bool {
+	return c.reach(proc, to) >= from || slices.ContainsFunc(c.h.faults, func(f simFault) bool {
+		return f.proc == proc && (f.kind == "news lost" || f.kind == "news late" || f.kind == "watches lost") && f.begin <= to && f.end >= from
 	})
 }
 
@@ -242,7 +250,7 @@ func (c *simChecker) values() {
 }
 
 // bound is how old a value can be: see the package's documentation.
-func (c *simChecker) bound() time.Duration { return c.s.lease + c.s.lease*3/4 + c.s.timeout + c.rtt }
+func (c *simChecker) bound() time.Duration { return 2*c.s.lease + c.rtt }
 
 func (c *simChecker) value(i int, call *simCall, l *simLoad) {
 	name := fmt.Sprintf("call %d in process %d from %v to %v got load %d, which ran in process %d from %v to %v", i, call.proc, call.begin, call.end, call.load, l.proc, l.begin, l.end)

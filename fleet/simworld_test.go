@@ -275,6 +275,7 @@ func (w *simWorld) events(id int, a simAction) []simEvent {
 	case "watches lost":
 		return []simEvent{{a.at, func() {
 			if p := w.places[a.proc]; p != nil {
+				w.fault(a, p.number, a.at)
 				p.conn.LoseWatches()
 			}
 		}}}
@@ -621,6 +622,13 @@ func (w *simWorld) finish() {
 			}
 		}
 	}
+	var late time.Duration
+	for _, a := range s.actions {
+		if a.kind == "requests late" {
+			late = max(late, a.late)
+		}
+	}
+	time.Sleep(late) // the last requests arrive
 	until("calls and Forgets that do not return", 30*s.lease, func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -637,6 +645,7 @@ func (w *simWorld) finish() {
 	// A record stays for a lease, a claim that nobody released for another, and
 	// what Forget leaves and markers for a while.
 	until("records or watches", 2*s.lease+s.linger+5*time.Second, func() bool { return w.fake.Records() == 0 && w.fake.Watches() == 0 })
+	time.Sleep(s.lease) // a silent engine is left alone for a while
 	for i, p := range w.places {
 		if p == nil {
 			w.spawn(i)
