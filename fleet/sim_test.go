@@ -52,23 +52,35 @@ func newSimScript(seed uint64) *simScript {
 	up := func(most float64) time.Duration {
 		return time.Duration(float64(s.lease) * most * math.Exp(-7*r.Float64()*r.Float64()))
 	}
-	var at time.Duration
-	when := func() time.Duration {
-		switch r.IntN(4) {
-		case 0: // at nearly the same time as something else
-			at += time.Duration(r.Int64N(int64(4 * s.latency)))
-		case 1:
-			at += time.Duration(r.Int64N(int64(s.lease)))
-		default:
-			at = time.Duration(r.Int64N(int64(s.length)))
+	// add adds an action: at any time, or soon before or after one of the last
+	// few, and then for the same key and often in the same process, since that is
+	// where things go wrong.
+	add := func(a simAction) {
+		a.at = time.Duration(r.Int64N(int64(s.length)))
+		a.proc, a.key = r.IntN(s.procs), []string{"a", "b", "c", "d"}[r.IntN(4)]
+		if n := len(s.actions); n > 0 && r.IntN(6) != 0 {
+			other := s.actions[n-1-r.IntN(min(n, 5))]
+			switch r.IntN(5) {
+			case 0:
+				a.at = other.at + time.Duration(r.Int64N(int64(4*s.latency)))
+			case 1:
+				a.at = other.at - up(0.1)
+			case 2:
+				a.at = other.at + other.load.dur + up(0.1)
+			default:
+				a.at = other.at + up(2)
+			}
+			a.at = max(0, min(a.at, s.length-1))
+			a.key = other.key
+			if r.IntN(3) != 0 {
+				a.proc = other.proc
+			}
 		}
-		at = min(at, s.length-1)
-		return at
+		s.actions = append(s.actions, a)
 	}
-	key := func() string { return []string{"a", "a", "a", "b"}[r.IntN(4)] }
 	patient, slow := r.IntN(3) == 0, r.IntN(3) == 0
-	for range 20 + r.IntN(60) {
-		a := simAction{at: when(), kind: "call", proc: r.IntN(s.procs), key: key(), timeout: up(4)}
+	call := func() {
+		a := simAction{kind: "call", timeout: up(4)}
 		a.load.dur = up(1)
 		if slow {
 			a.load.dur = up(4)
@@ -80,18 +92,26 @@ func newSimScript(seed uint64) *simScript {
 		if r.IntN(10) == 0 {
 			a.timeout = 0
 		}
-		s.actions = append(s.actions, a)
-	}
-	for range r.IntN(2) * r.IntN(12) {
-		s.actions = append(s.actions, simAction{at: when(), kind: "forget", proc: r.IntN(s.procs), key: key(), timeout: cmp.Or(up(3), 1)})
+		add(a)
 	}
 	kinds := slices.Clone(simKinds)
 	r.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 	kinds = kinds[:r.IntN(5)]
-	for range r.IntN(10) * min(1, len(kinds)) {
-		a := simAction{at: when(), kind: kinds[r.IntN(len(kinds))], proc: r.IntN(s.procs), dur: up(3)}
+	switch r.IntN(6) {
+	case 0:
+		kinds = []string{"requests late"}
+		s.addLateClaims(r, up)
+	case 1:
+		kinds = []string{"news lost"}
+		s.addHalfNews(r, up)
+	}
+	fault := func() {
+		a := simAction{kind: kinds[r.IntN(len(kinds))], dur: up(3*float64(r.IntN(2)) + 0.1)}
 		if strings.HasSuffix(a.kind, "late") || a.kind == "server rolled back" {
 			a.late = up(2)
+			if r.IntN(2) == 0 { // so that the caller has just given up
+				a.late = s.timeout + up(1)
+			}
 		}
 		if a.kind == "server clock forward" {
 			a.late = up(3)
@@ -99,10 +119,57 @@ func newSimScript(seed uint64) *simScript {
 		if strings.HasSuffix(a.kind, "lost") || strings.HasSuffix(a.kind, "late") {
 			a.every = []int{0, 0, 2, 3}[r.IntN(4)]
 		}
-		s.actions = append(s.actions, a)
+		add(a)
+	}
+	calls, forgets, faults := 5+r.IntN(60), r.IntN(2)*r.IntN(12), min(1, len(kinds))*r.IntN(10)
+	for calls+forgets+faults > 0 {
+		switch n := r.IntN(calls + forgets + faults); {
+		case n < calls:
+			calls--
+			call()
+		case n < calls+forgets:
+			forgets--
+			add(simAction{kind: "forget", timeout: max(up(3), time.Millisecond)})
+		default:
+			faults--
+			fault()
+		}
 	}
 	slices.SortStableFunc(s.actions, func(a, b simAction) int { return cmp.Compare(a.at, b.at) })
 	return s
+}
+
+// addLateClaims adds what chance brings together only now and then: a claim
+// that is late, a Forget meanwhile, and a call.
+func (s *simScript) addLateClaims(r *rand.Rand, up func(float64) time.Duration) {
+	for range 1 + r.IntN(4) {
+		at, key := time.Duration(r.Int64N(int64(s.length-4*s.lease))), fmt.Sprint(r.IntN(10))
+		p := r.IntN(s.procs)
+		q := (p + 1 + r.IntN(s.procs-1)) % s.procs
+		late := simAction{at: at, kind: "requests late", proc: p, dur: up(0.2), late: s.timeout + up(1.5)}
+		claim := simAction{at: at + late.dur - up(0.1), kind: "call", key: key, proc: p, timeout: 20 * s.lease}
+		claim.at, claim.load.dur = max(0, claim.at), s.timeout+up(3)
+		forget := simAction{at: at + s.timeout + up(1), kind: "forget", key: key, proc: q, timeout: s.lease}
+		after := simAction{at: forget.at + up(1), kind: "call", key: key, proc: q, timeout: 20 * s.lease}
+		s.actions = append(s.actions, late, claim, forget, after)
+	}
+}
+
+// addHalfNews adds a load that another process waits for, and a Forget of which
+// that gets half the news.
+func (s *simScript) addHalfNews(r *rand.Rand, up func(float64) time.Duration) {
+	for range 1 + r.IntN(4) {
+		at, key := time.Duration(r.Int64N(int64(s.length-4*s.lease))), fmt.Sprint(r.IntN(10))
+		p := r.IntN(s.procs)
+		q := (p + 1 + r.IntN(s.procs-1)) % s.procs
+		loads := simAction{at: at, kind: "call", key: key, proc: p, timeout: 20 * s.lease}
+		loads.load.dur = up(2) + 20*s.latency
+		waits := simAction{at: at + 10*s.latency, kind: "call", key: key, proc: q, timeout: 20 * s.lease}
+		forget := simAction{at: at + 20*s.latency + up(1), kind: "forget", key: key, proc: r.IntN(s.procs), timeout: s.lease}
+		half := simAction{at: forget.at - up(0.2), kind: "news lost", proc: q, dur: up(1), every: 1 + r.IntN(3)}
+		half.at = max(0, half.at)
+		s.actions = append(s.actions, loads, waits, forget, half)
+	}
 }
 
 func (s *simScript) String() string {

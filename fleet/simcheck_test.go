@@ -195,7 +195,7 @@ func (c *simChecker) somethingWasLost(y *simLoad) bool {
 	if slices.ContainsFunc(c.h.loads, func(x *simLoad) bool {
 		return x != y && x.key == y.key && (x.how == "killed" || c.abandoned(x, y.begin) || x.fallback && x.begin <= y.begin || x.begin <= y.begin && c.leaseLost(x, y.begin) ||
 			x.end <= y.begin && c.reach(x.proc, x.end+4*c.s.timeout+c.rtt) >= x.end || // its result may not have got through
-			x.end+c.s.linger <= y.begin && c.newsMissed(y.proc, x.end, y.begin))
+			x.end+c.s.linger <= y.begin && c.newsMissed(y.proc, x.begin, y.begin))
 	}) {
 		return true
 	}
@@ -270,7 +270,7 @@ func (c *simChecker) value(i int, call *simCall, l *simLoad) {
 		}
 	}
 	for j, f := range c.h.forgets {
-		if f.err != nil || f.killed || f.end == simNever || f.key != call.key || f.end >= call.begin || f.begin <= l.begin || c.storeLost(f.begin, call.begin) {
+		if f.err != nil || f.killed || f.end == simNever || f.key != call.key || f.end >= call.begin || f.begin <= l.begin || c.storeLost(f.begin, call.end) {
 			continue
 		}
 		since := call.begin - max(f.end, c.reach(call.proc, call.begin))

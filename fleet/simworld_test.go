@@ -628,7 +628,7 @@ func (w *simWorld) finish() {
 			late = max(late, a.late)
 		}
 	}
-	time.Sleep(late) // the last requests arrive
+	time.Sleep(late + 4*s.latency) // the last requests arrive
 	until("calls and Forgets that do not return", 30*s.lease, func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
