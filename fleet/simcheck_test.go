@@ -195,12 +195,14 @@ func (c *simChecker) somethingWasLost(y *simLoad) bool {
 	if slices.ContainsFunc(c.h.loads, func(x *simLoad) bool {
 		return x != y && x.key == y.key && (x.how == "killed" || c.abandoned(x, y.begin) || x.fallback && x.begin <= y.begin || x.begin <= y.begin && c.leaseLost(x, y.begin) ||
 			x.end <= y.begin && c.reach(x.proc, x.end+4*c.s.timeout+c.rtt) >= x.end || // its result may not have got through
-			x.end+c.s.linger <= y.begin && c.newsMissed(y.proc, x.begin, y.begin))
+			x.end <= y.begin && c.newsMissed(y.proc, x.begin, y.begin)) // its result was gone, or replaced
 	}) {
 		return true
 	}
 	return slices.ContainsFunc(c.h.calls, func(call *simCall) bool {
-		return call.key == y.key && (call.done <= y.begin || call.killed || call.err != nil && call.load < 0)
+		// Or the last takeover that Stats has counted was of another key, and
+		// led to no load, since its callers had just left.
+		return (call.key == y.key || call.proc == y.proc) && (call.done <= y.begin || call.killed || call.err != nil && call.load < 0)
 	})
 }
 
