@@ -98,12 +98,12 @@ func (c *simChecker) storeLost(from, to time.Duration) bool {
 // quarter, and an eighth after that. So it takes one trouble of a quarter of
 // a lease, or two.
 func (c *simChecker) leaseLost(l *simLoad, t time.Duration) bool {
-	if c.storeLost(l.begin-c.s.lease, t) {
+	if c.storeLost(l.started-c.s.lease, t) {
 		return true
 	}
 	n := 0
 	for _, f := range c.trouble(l.proc) {
-		if f.end >= l.begin-c.s.lease && f.begin <= min(t, l.end) {
+		if f.end >= l.started-c.s.lease && f.begin <= min(t, l.end) {
 			n++
 			if f.every > 1 {
 				n++ // it is several
@@ -171,7 +171,8 @@ func (c *simChecker) overlaps() {
 				continue
 			}
 			switch {
-			case x.fallback, y.fallback, c.alone(x), c.alone(y), c.abandoned(x, y.begin), c.leaseLost(x, y.begin):
+			case x.fallback, y.fallback, c.alone(x), c.alone(y), c.abandoned(x, y.begin), c.leaseLost(x, y.begin),
+				y.started < y.begin && c.leaseLost(y, y.begin):
 			case c.forgotten(x, y.begin):
 				if y.takeover && !c.somethingWasLost(y) {
 					c.wrongf("takeover: load %d in process %d at %v took over, but no load was lost; load %d was forgotten, and still runs", j, y.proc, y.begin, i)
@@ -193,7 +194,7 @@ func (c *simChecker) overlaps() {
 // without a load, since its callers left or its process fell back.
 func (c *simChecker) somethingWasLost(y *simLoad) bool {
 	if slices.ContainsFunc(c.h.loads, func(x *simLoad) bool {
-		return x != y && x.key == y.key && (x.how == "killed" || c.abandoned(x, y.begin) || x.fallback && x.begin <= y.begin || x.begin <= y.begin && c.leaseLost(x, y.begin) ||
+		return x != y && x.key == y.key && (x.how == "killed" || c.abandoned(x, y.begin) || x.fallback && x.started <= y.begin || x.started <= y.begin && c.leaseLost(x, y.begin) ||
 			x.end <= y.begin && c.reach(x.proc, x.end+4*c.s.timeout+c.rtt) >= x.end || // its result may not have got through
 			x.end <= y.begin && c.newsMissed(y.proc, x.begin, y.begin)) // its result was gone, or replaced
 	}) {

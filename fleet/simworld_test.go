@@ -107,6 +107,7 @@ type simCall struct {
 type simLoad struct {
 	proc               int
 	key                string
+	started            time.Duration // when fn was called; it begins when its process is not stopped
 	begin, end         time.Duration
 	ctxDone            time.Duration // or simNever
 	fallback, takeover bool
@@ -526,6 +527,7 @@ func (w *simWorld) load(ctx context.Context, p *simProc, a simAction) (string, e
 	l := &simLoad{proc: p.number, key: a.key, end: simNever, ctxDone: simNever}
 	w.mu.Lock()
 	now := w.now()
+	l.started = now
 	if stats.Fallbacks != p.fallbacks {
 		p.fallbacks, p.fallbackAt, p.hasFallenBack = stats.Fallbacks, now, true
 	}
