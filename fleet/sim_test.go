@@ -70,7 +70,9 @@ func newSimScript(seed uint64) *simScript {
 			default:
 				a.at = other.at + up(2)
 			}
-			a.at = max(0, min(a.at, s.length-1))
+			if a.at < 0 || a.at >= s.length {
+				a.at = time.Duration(r.Int64N(int64(s.length)))
+			}
 			a.key = other.key
 			if r.IntN(3) != 0 {
 				a.proc = other.proc
@@ -136,6 +138,9 @@ func newSimScript(seed uint64) *simScript {
 		}
 	}
 	slices.SortStableFunc(s.actions, func(a, b simAction) int { return cmp.Compare(a.at, b.at) })
+	for i := range s.actions[1:] { // at one instant, any order could be meant
+		s.actions[i+1].at = max(s.actions[i+1].at, s.actions[i].at+1)
+	}
 	return s
 }
 

@@ -32,6 +32,7 @@ type simScript struct {
 	lease, linger, timeout time.Duration
 	latency, late          time.Duration
 	gone, required         bool
+	unchecked              bool // the engine accepts every write
 	length                 time.Duration
 	actions                []simAction
 }
@@ -188,7 +189,7 @@ func simulate(t *testing.T, s *simScript) (h simHistory) {
 				Late:        s.late,
 				Latency:     s.latency,
 				Seed:        s.seed,
-				Unchecked:   simUnchecked,
+				Unchecked:   s.unchecked,
 			})
 			w.run()
 			h = w.h
@@ -199,9 +200,6 @@ func simulate(t *testing.T, s *simScript) (h simHistory) {
 
 // simPatience is for a run, which takes milliseconds.
 const simPatience = 30 * time.Second
-
-// simUnchecked has the store accept every write.
-var simUnchecked = false
 
 func (w *simWorld) now() time.Duration { return time.Since(w.start) }
 

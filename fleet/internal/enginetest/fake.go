@@ -434,9 +434,9 @@ func (c *Conn) sendLocked(k kind, about string, deliver func()) {
 	if w.Lost {
 		return
 	}
-	time.AfterFunc(w.Late+c.latency(about), arrive)
+	time.AfterFunc(w.Late+c.latency(k, about), arrive)
 	if w.Doubled {
-		time.AfterFunc(w.Late+c.latency(about)+time.Second/2, arrive)
+		time.AfterFunc(w.Late+c.latency(k, about)+time.Second/2, arrive)
 	}
 }
 
@@ -468,8 +468,8 @@ func (c *Conn) arriveLocked(k kind, deliver func()) {
 
 // latency is the same in every run with the same seed, and another one for
 // each connection and moment, so that few things happen at one instant.
-func (c *Conn) latency(about string) time.Duration {
-	h := c.f.opts.Seed ^ uint64(c.number)<<48 ^ uint64(time.Now().UnixNano())
+func (c *Conn) latency(k kind, about string) time.Duration {
+	h := c.f.opts.Seed ^ uint64(c.number)<<48 ^ uint64(k)<<56 ^ uint64(time.Now().UnixNano())
 	for _, b := range []byte(about) {
 		h = (h ^ uint64(b)) * 0x100000001b3
 	}
@@ -644,7 +644,7 @@ func (w *watch) sendLocked(e engine.Entry) {
 	if way.Doubled {
 		times = 2
 	}
-	at := time.Now().Add(way.Late + w.c.latency(w.key))
+	at := time.Now().Add(way.Late + w.c.latency(news, w.key))
 	if at.Before(w.last) {
 		at = w.last
 	}
