@@ -99,13 +99,16 @@ func newSimScript(seed uint64) *simScript {
 	kinds := slices.Clone(simKinds)
 	r.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 	kinds = kinds[:r.IntN(5)]
-	switch r.IntN(6) {
+	switch r.IntN(8) {
 	case 0:
 		kinds = []string{"requests late"}
 		s.addLateClaims(r, up)
 	case 1:
 		kinds = []string{"news lost"}
 		s.addHalfNews(r, up)
+	case 2:
+		kinds = []string{"silent", "cut"}
+		s.addCutOff(r, up)
 	}
 	fault := func() {
 		a := simAction{kind: kinds[r.IntN(len(kinds))], dur: up(3*float64(r.IntN(2)) + 0.1)}
@@ -160,6 +163,22 @@ func (s *simScript) addLateClaims(r *rand.Rand, up func(float64) time.Duration) 
 	}
 }
 
+// addCutOff adds a load in a process that is cut off for a while, a Forget
+// elsewhere, and a call in that process while the load still runs.
+func (s *simScript) addCutOff(r *rand.Rand, up func(float64) time.Duration) {
+	for range 1 + r.IntN(3) {
+		at, key := time.Duration(r.Int64N(int64(s.length-8*s.lease))), fmt.Sprint(r.IntN(10))
+		p := r.IntN(s.procs)
+		q := (p + 1 + r.IntN(s.procs-1)) % s.procs
+		cut := simAction{at: at, kind: []string{"silent", "cut", "held up"}[r.IntN(3)], proc: p, dur: up(3)}
+		loads := simAction{at: at + up(0.1), kind: "call", key: key, proc: p, timeout: 20 * s.lease}
+		loads.load.dur = cut.dur + 2*s.lease + up(4)
+		forget := simAction{at: at + cut.dur + up(1), kind: "forget", key: key, proc: q, timeout: s.lease}
+		after := simAction{at: forget.at + up(3), kind: "call", key: key, proc: p, timeout: 20 * s.lease}
+		s.actions = append(s.actions, cut, loads, forget, after)
+	}
+}
+
 // addHalfNews adds a load that another process waits for, and a Forget of which
 // that gets half the news.
 func (s *simScript) addHalfNews(r *rand.Rand, up func(float64) time.Duration) {
@@ -198,7 +217,7 @@ func simKindOf(wrong string) string {
 func (s *simScript) runs(t *testing.T, times int) (wrong []string, h simHistory) {
 	for range times {
 		h = simulate(t, s)
-		if wrong = s.check(&h); len(wrong) > 0 {
+		if wrong = s.check(&h).wrong; len(wrong) > 0 {
 			break
 		}
 	}
@@ -274,9 +293,10 @@ func TestSimulation(t *testing.T) {
 		seed++
 		s := newSimScript(seed)
 		h := simulate(t, s)
-		total.add(s, &h)
-		if wrong := s.check(&h); len(wrong) > 0 {
-			s.report(t, wrong)
+		c := s.check(&h)
+		total.add(c)
+		if len(c.wrong) > 0 {
+			s.report(t, c.wrong)
 		}
 	}
 	t.Logf("%v", &total)
@@ -286,19 +306,20 @@ func TestSimulation(t *testing.T) {
 type simTotal struct {
 	runs, calls, loads, forgets, faults int
 	time                                time.Duration
-	oldest                              float64 // of a value, in leases
+	oldest                              float64
 }
 
-func (total *simTotal) add(s *simScript, h *simHistory) {
+func (total *simTotal) add(c *simChecker) {
 	total.runs++
-	total.time += h.end
-	total.calls += len(h.calls)
-	total.loads += len(h.loads)
-	total.forgets += len(h.forgets)
-	total.faults += len(h.faults)
+	total.time += c.h.end
+	total.calls += len(c.h.calls)
+	total.loads += len(c.h.loads)
+	total.forgets += len(c.h.forgets)
+	total.faults += len(c.h.faults)
+	total.oldest = max(total.oldest, c.oldest)
 }
 
 func (total *simTotal) String() string {
-	return fmt.Sprintf("%d runs, %.0f simulated minutes: %d calls, %d loads, %d Forgets, %d faults",
-		total.runs, total.time.Minutes(), total.calls, total.loads, total.forgets, total.faults)
+	return fmt.Sprintf("%d runs, %.0f simulated minutes: %d calls, %d loads, %d Forgets, %d faults; the oldest value was of a load that had ended %.2f leases before the call",
+		total.runs, total.time.Minutes(), total.calls, total.loads, total.forgets, total.faults, total.oldest)
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"testing"
 	"time"
 
 	"example.com/singleflight/fleet"
@@ -21,19 +22,21 @@ type simChecker struct {
 	h     *simHistory
 	wrong []string
 
+	oldest float64 // how long before a call the load had ended whose value it got, in leases
+
 	rtt time.Duration // more than a request and its answer take on a good line
 }
 
-// check returns what is wrong, a line each. What is before the first colon says
-// of which kind it is.
-func (s *simScript) check(h *simHistory) []string {
+// check looks at a history. Of each line of what is wrong, the part before the
+// first colon says of which kind it is.
+func (s *simScript) check(h *simHistory) *simChecker {
 	c := &simChecker{s: s, h: h, wrong: slices.Clone(h.wrong), rtt: 4 * s.latency}
 	c.overlaps()
 	c.withoutLeave()
 	c.values()
 	c.forgets()
 	c.ends()
-	return c.wrong
+	return c
 }
 
 func (c *simChecker) wrongf(format string, args ...any) {
@@ -268,7 +271,9 @@ func (c *simChecker) value(i int, call *simCall, l *simLoad) {
 		c.wrongf("outcome: %s and %s; the error is %v", name, l.how, call.err)
 	}
 	if age := call.begin - l.end; age > 0 {
-		if age -= c.stoppedFor(call.proc, l.end, call.begin); age > c.bound() {
+		age -= c.stoppedFor(call.proc, l.end, call.begin)
+		c.oldest = max(c.oldest, float64(age)/float64(c.s.lease))
+		if age > c.bound() {
 			c.wrongf("age: %s: it ended %v before the call, want %v at most", name, call.begin-l.end, c.bound())
 		}
 	}
@@ -307,6 +312,95 @@ func (c *simChecker) ends() {
 	for i, f := range c.h.forgets {
 		if f.end > f.done || f.end == simNever {
 			c.wrongf("late: Forget %d in process %d from %v to %v, its context was done at %v", i, f.proc, f.begin, f.end, f.done)
+		}
+	}
+}
+
+// The checker can fail: it finds what is wrong in these histories, and nothing
+// in those that have an explanation.
+func TestSimulationChecks(t *testing.T) {
+	const s = time.Second
+	script := &simScript{procs: 2, lease: 4 * s, linger: s, timeout: s, latency: time.Millisecond}
+	call := func(proc int, begin, end time.Duration, load int) *simCall {
+		return &simCall{proc: proc, key: "k", begin: begin, end: end, done: simNever, load: load}
+	}
+	load := func(proc int, begin, end time.Duration) *simLoad {
+		return &simLoad{proc: proc, key: "k", started: begin, begin: begin, end: end, ctxDone: simNever, how: "returned"}
+	}
+	forget := func(proc int, begin, end time.Duration) *simForget {
+		return &simForget{proc: proc, key: "k", begin: begin, end: end, done: simNever}
+	}
+	left := func(c *simCall) *simCall {
+		c.done, c.load, c.err = c.end, -1, context.Canceled
+		return c
+	}
+	is := func(l *simLoad, how string) *simLoad {
+		switch l.how = how; how {
+		case "fallback":
+			l.how, l.fallback = "returned", true
+		case "takeover":
+			l.how, l.takeover = "returned", true
+		}
+		return l
+	}
+	failed := func(c *simCall, err error) *simCall {
+		c.err = err
+		return c
+	}
+	two := []*simLoad{load(0, 10*s, 20*s), load(1, 15*s, 25*s)}
+	for _, test := range []struct {
+		name    string
+		calls   []*simCall
+		loads   []*simLoad
+		forgets []*simForget
+		faults  []simFault
+		want    string // the kind; none: nothing is wrong
+	}{
+		{name: "one after the other", loads: []*simLoad{load(0, 10*s, 20*s), load(1, 20*s, 25*s)}},
+		{name: "two at once", loads: two, want: "overlap"},
+		{name: "two at once, after a Forget that came before", loads: two, forgets: []*simForget{forget(0, 8*s, 9*s)}, want: "overlap"},
+		{name: "two at once, after a Forget", loads: two, forgets: []*simForget{forget(0, 12*s, 13*s)}},
+		{name: "two at once, one since its process was cut off", loads: []*simLoad{two[0], is(load(1, 15*s, 25*s), "fallback")}, faults: []simFault{{"cut", 1, 14 * s, 16 * s, 0}}},
+		{name: "one without leave, and no fault", loads: []*simLoad{is(load(1, 15*s, 25*s), "fallback")}, want: "leave"},
+		{name: "one without leave long after a fault", loads: []*simLoad{is(load(1, 15*s, 25*s), "fallback")}, faults: []simFault{{"cut", 1, s, 2 * s, 0}}, want: "leave"},
+		{name: "one without leave, and a fault of another process", loads: []*simLoad{is(load(1, 15*s, 25*s), "fallback")}, faults: []simFault{{"cut", 0, 14 * s, 16 * s, 0}}, want: "leave"},
+		{name: "two at once, since the holder was silent", loads: two, faults: []simFault{{"silent", 0, 10 * s, 15 * s, 0}}},
+		{name: "two at once, and the other was silent", loads: two, faults: []simFault{{"silent", 1, 10 * s, 15 * s, 0}}, want: "overlap"},
+		{name: "two at once, and the holder was silent for a moment", loads: two, faults: []simFault{{"silent", 0, 12 * s, 12*s + s/2, 0}}, want: "overlap"},
+		{name: "two at once, and the holder missed news", loads: two, faults: []simFault{{"news lost", 0, 10 * s, 15 * s, 0}}, want: "overlap"},
+		{name: "two at once, since the store lost the record", loads: two, faults: []simFault{{"server wiped", -1, 14 * s, 14 * s, 0}}},
+		{name: "two at once, since the first was abandoned",
+			loads: []*simLoad{func() *simLoad { l := load(0, 10*s, 20*s); l.ctxDone = 14 * s; return l }(), two[1]}, calls: []*simCall{left(call(0, 10*s, 14*s, 0))}},
+		{name: "two at once, and the first was canceled while it had a caller",
+			loads: []*simLoad{func() *simLoad { l := load(0, 10*s, 20*s); l.ctxDone = 14 * s; return l }(), two[1]}, calls: []*simCall{left(call(0, 10*s, 13*s, 0))}, want: "overlap"},
+		{name: "a takeover of nothing", loads: []*simLoad{is(load(1, 15*s, 25*s), "takeover")}, want: "takeover"},
+		{name: "a takeover of what was forgotten", loads: []*simLoad{two[0], is(load(1, 15*s, 25*s), "takeover")}, forgets: []*simForget{forget(0, 12*s, 13*s)}, want: "takeover"},
+		{name: "a value", loads: two[:1], calls: []*simCall{call(1, 12*s, 21*s, 0)}},
+		{name: "a value of long ago", loads: two[:1], calls: []*simCall{call(1, 29*s, 29*s, 0)}, want: "age"},
+		{name: "a value of long ago, of a process that was stopped", loads: two[:1], calls: []*simCall{call(1, 29*s, 29*s, 0)}, faults: []simFault{{"stopped", 1, 20 * s, 25 * s, 0}}},
+		{name: "a value before the load has ended", loads: two[:1], calls: []*simCall{call(1, 12*s, 19*s, 0)}, want: "early"},
+		{name: "a value of another key", loads: two[:1], calls: []*simCall{{proc: 1, key: "l", begin: 12 * s, end: 21 * s, done: simNever}}, want: "key"},
+		{name: "a forgotten value", loads: two[:1], calls: []*simCall{call(1, 14*s, 21*s, 0)}, forgets: []*simForget{forget(1, 12*s, 13*s)}, want: "forgotten"},
+		{name: "a value forgotten elsewhere just now", loads: two[:1], calls: []*simCall{call(1, 14*s, 21*s, 0)}, forgets: []*simForget{forget(0, 12*s, 13*s)}},
+		{name: "a value forgotten elsewhere some time ago", loads: two[:1], calls: []*simCall{call(1, 18*s, 21*s, 0)}, forgets: []*simForget{forget(0, 12*s, 13*s)}, want: "forgotten"},
+		{name: "a value forgotten elsewhere while the process was cut off", loads: two[:1], calls: []*simCall{call(1, 18*s, 21*s, 0)}, forgets: []*simForget{forget(0, 12*s, 13*s)},
+			faults: []simFault{{"cut", 1, 12 * s, 16 * s, 0}}},
+		{name: "a Forget that failed", loads: two[:1], calls: []*simCall{call(1, 14*s, 21*s, 0)},
+			forgets: []*simForget{func() *simForget { f := forget(1, 12*s, 13*s); f.err, f.done = context.Canceled, f.end; return f }()}},
+		{name: "a Forget that failed for no reason", forgets: []*simForget{func() *simForget { f := forget(1, 12*s, 13*s); f.err = fleet.ErrUnavailable; return f }()}, want: "outcome"},
+		{name: "a failure that is returned as a value", loads: []*simLoad{is(load(0, 10*s, 20*s), "failed")}, calls: []*simCall{call(0, 10*s, 20*s, 0)}, want: "outcome"},
+		{name: "a failure", loads: []*simLoad{is(load(0, 10*s, 20*s), "failed")}, calls: []*simCall{failed(call(0, 10*s, 20*s, 0), simError{0})}},
+		{name: "another's cancellation", loads: two[:1], calls: []*simCall{failed(call(0, 10*s, 20*s, -1), context.Canceled)}, want: "outcome"},
+		{name: "an answer after the context was done", loads: two[:1], calls: []*simCall{{proc: 0, key: "k", begin: 10 * s, end: 20 * s, done: 19 * s}}, want: "late"},
+		{name: "no answer", calls: []*simCall{call(0, 10*s, simNever, -1)}, want: "late"},
+	} {
+		h := &simHistory{calls: test.calls, loads: test.loads, forgets: test.forgets, faults: test.faults, procs: []*simProc{{number: 0}, {number: 1}}}
+		var kinds []string
+		for _, wrong := range script.check(h).wrong {
+			kinds = append(kinds, simKindOf(wrong))
+		}
+		if kinds = slices.Compact(kinds); test.want == "" && len(kinds) != 0 || test.want != "" && !slices.Equal(kinds, []string{test.want}) {
+			t.Errorf("%s: found %q, want %q", test.name, kinds, test.want)
 		}
 	}
 }
