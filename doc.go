@@ -12,7 +12,7 @@
 //
 //	func user(ctx context.Context, id int64) (User, error) {
 //		u, err, _ := users.Fill(ctx, cache, id, func(ctx context.Context) (User, error) {
-//			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+//			ctx, cancel := context.WithTimeout(ctx, 5*time.Second) // the time limit of the load
 //			defer cancel()
 //			return db.LoadUser(ctx, id)
 //		})
