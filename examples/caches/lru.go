@@ -5,7 +5,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// An LRU is a cache of hashicorp/golang-lru, whose Get is as it should be.
+// An LRU is a cache of hashicorp/golang-lru, which already has a Get that fits.
 //
 // A callback of lru.NewWithEvict runs inside Add and Remove, on the goroutine
 // that called them: it must not call Forget or Invalidate.

@@ -433,7 +433,7 @@ func TestNoTurn(t *testing.T) {
 	leave()
 	f.get("/city/Paris").wantError(t, http.StatusServiceUnavailable, "ask again")
 	eventually(t, "the load that nobody waits for has ended", func() bool { return f.flights.Stats().Running == maxLoads })
-	if n := f.log.count("query had no turn"); n != 2 {
+	if n := f.log.count("query did not get its turn"); n != 2 {
 		t.Errorf("logged %d times, want 2:\n%s", n, f.log)
 	}
 	f.wantQueries(t, maxLoads)
