@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 // Stampede shows the load that one expired cache entry puts on a database, with
 // and without a singleflight.Group in between.
 package main

@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 // Weather is a small HTTP service with a database behind a cache, and a
 // singleflight.Group between the two.
 //
