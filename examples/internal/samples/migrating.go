@@ -10,52 +10,15 @@ import (
 	"time"
 
 	"example.com/singleflight"
-	xsync "golang.org/x/sync/singleflight"
+	"example.com/singleflight/examples/internal/samples/before"
 )
 
-type Token struct{ Value string }
-
-type issuer interface {
-	Token(ctx context.Context, tenant string) (Token, error)
-}
-
-type xsyncTokens struct {
-	group  xsync.Group
-	cache  singleflight.Cache[string, Token]
-	issuer issuer
-}
-
-func (s *xsyncTokens) get(ctx context.Context, tenant string) (Token, error) {
-	if t, ok := s.cache.Get(tenant); ok {
-		return t, nil
-	}
-	ch := s.group.DoChan(tenant, func() (v any, err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("token for %s: %v", tenant, p)
-			}
-		}()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		t, err := s.issuer.Token(ctx, tenant)
-		if err == nil {
-			s.cache.Set(tenant, t)
-		}
-		return t, err
-	})
-	select {
-	case r := <-ch:
-		t, _ := r.Val.(Token)
-		return t, r.Err
-	case <-ctx.Done():
-		return Token{}, ctx.Err()
-	}
-}
+type Token = before.Token
 
 type tokens struct {
 	group  singleflight.Group[string, Token]
 	cache  singleflight.Cache[string, Token]
-	issuer issuer
+	issuer before.Issuer
 }
 
 func (s *tokens) get(ctx context.Context, tenant string) (Token, error) {

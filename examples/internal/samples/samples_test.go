@@ -16,6 +16,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"example.com/singleflight/examples/internal/samples/before"
 )
 
 const root = "../../.."
@@ -53,14 +55,15 @@ func TestPagesShowCodeThatCompiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var code string
+	files = append(files, "before/before.go")
+	var code strings.Builder
 	for _, file := range files {
-		code += unindent(read(t, file)) + "\n"
+		code.WriteString(unindent(read(t, file)) + "\n")
 	}
 	check := func(t *testing.T, block string) {
 		t.Helper()
 		for part := range strings.SplitSeq(block, "\n\n") {
-			if part = unindent(part); !strings.Contains(code, part) {
+			if part = unindent(part); !strings.Contains(code.String(), part) {
 				t.Errorf("shown, and not in this package:\n%s", part)
 			}
 		}
@@ -133,7 +136,7 @@ func (i *slowIssuer) Token(ctx context.Context, tenant string) (Token, error) {
 	}
 	select {
 	case <-time.After(time.Second):
-		return Token{"token of " + tenant}, nil
+		return Token{Value: "token of " + tenant}, nil
 	case <-ctx.Done():
 		return Token{}, ctx.Err()
 	}
@@ -156,7 +159,7 @@ func (c *tokenCache) Get(tenant string) (Token, bool) {
 func TestTokens(t *testing.T) {
 	for name, newGet := range map[string]func(*slowIssuer) func(context.Context, string) (Token, error){
 		"x/sync": func(i *slowIssuer) func(context.Context, string) (Token, error) {
-			return (&xsyncTokens{cache: new(tokenCache), issuer: i}).get
+			return before.New(new(tokenCache), i)
 		},
 		"Fill": func(i *slowIssuer) func(context.Context, string) (Token, error) {
 			return (&tokens{cache: new(tokenCache), issuer: i}).get
