@@ -74,13 +74,13 @@ func (c *call[K, V]) doneLocked() <-chan struct{} {
 	return c.done
 }
 
-// doCall runs fn and ends c's flight, however fn ends. It returns if fn returned,
-// or if fn panicked on a goroutine of its own. Afterwards c may already be the
-// record of another flight, and only out is safe to use.
+// doCall runs fn and ends c's flight, however fn ends. It returns if fn
+// returned, or if fn panicked on a goroutine of its own. After that, c may
+// already be the record of another flight, and only out is safe to use.
 //
 // Two deferred calls, in two functions, tell a panic from a Goexit. The one in
-// recovering stops a panic, so that record goes on. After a Goexit it does not
-// go on, and the deferred call in doCall ends the flight.
+// recovering stops a panic, so record continues. After a Goexit, record does not
+// continue, and the deferred call in doCall ends the flight.
 func (g *Group[K, V]) doCall(c *call[K, V], fn func() (V, error), out *outcome[V]) {
 	defer func() {
 		// A caller that runs fn itself gets the panic here, because doCall
