@@ -1135,15 +1135,15 @@ func (s *suite) freezeAWatch() {
 	time.Sleep(200 * time.Millisecond)
 	thaw()
 	s.works(s.c)
-	s.recovers(ch, k, rev)
+	s.recovers(ch, k)
 }
 
 // recovers checks that a watch has the news of what is written now, or is
 // closed.
-func (s *suite) recovers(ch <-chan engine.Entry, name engine.Name, rev uint64) {
+func (s *suite) recovers(ch <-chan engine.Entry, name engine.Name) {
 	s.Helper()
 	there := s.latest(s.c, name)
-	rev = s.put(s.c, name, engine.Put{Expect: expect(there), Data: []byte("afterwards")})
+	rev := s.put(s.c, name, engine.Put{Expect: expect(there), Data: []byte("afterwards")})
 	late := time.After(patience)
 	for {
 		select {
@@ -1195,8 +1195,8 @@ func (s *suite) stopAndStartWithAWatch() {
 	time.Sleep(200 * time.Millisecond)
 	start()
 	s.works(s.c)
-	s.recovers(ch, k, rev)
-	s.recovers(idle, engine.Name{Key: "idle", Part: "now"}, 0)
+	s.recovers(ch, k)
+	s.recovers(idle, engine.Name{Key: "idle", Part: "now"})
 }
 
 func (s *suite) expiryWhileStopped() {
