@@ -8,11 +8,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"example.com/singleflight/fleet"
+	"example.com/singleflight/fleet/internal/engine"
 	"example.com/singleflight/fleet/internal/enginetest"
 )
 
@@ -30,10 +32,27 @@ var (
 	silent = enginetest.Line{Requests: enginetest.Way{Held: true}, Answers: enginetest.Way{Held: true}, News: enginetest.Way{Held: true}}
 )
 
+// late is for how much longer than promised the engine keeps a record, where
+// that matters most.
+const late = 900 * time.Millisecond
+
 // A node is a process: a Group with a connection of its own.
 type node struct {
 	*fleet.Group[string]
-	line *enginetest.Conn
+	line *hooked
+}
+
+// A hooked engine calls before at each write, if that is set.
+type hooked struct {
+	*enginetest.Conn
+	before func(engine.Name)
+}
+
+func (h *hooked) Write(ctx context.Context, name engine.Name, put engine.Put) (uint64, error) {
+	if h.before != nil {
+		h.before(name)
+	}
+	return h.Conn.Write(ctx, name, put)
 }
 
 // inFleet runs f in a bubble, with as many nodes, for each kind of engine.
@@ -42,16 +61,20 @@ func inFleet(t *testing.T, nodes int, f func(t *testing.T, store *enginetest.Fak
 	for _, gone := range []bool{false, true} {
 		t.Run(fmt.Sprintf("gone=%v", gone), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := enginetest.NewFake(enginetest.FakeOptions{Gone: gone})
+				unit := time.Second // as NATS
+				if gone {
+					unit = time.Millisecond // as Redis
+				}
+				store := enginetest.NewFake(enginetest.FakeOptions{Gone: gone, Granularity: unit, Late: late})
 				defer store.Close()
 				var n []node
 				for range nodes {
-					line := store.Connect()
-					g, err := fleet.New[string](line, opts...)
+					e := &hooked{Conn: store.Connect()}
+					g, err := fleet.New[string](e, opts...)
 					if err != nil {
 						t.Fatal(err)
 					}
-					n = append(n, node{g, line})
+					n = append(n, node{g, e})
 				}
 				f(t, store, n)
 				for _, n := range n {
@@ -253,6 +276,41 @@ func TestLateClaimDoesNotDefeatForget(t *testing.T) {
 	}
 }
 
+// The same if another load has begun and ended since the Forget.
+func TestLateClaimAfterANewerLoad(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Held: true}})
+		old := n[0].begin(t, "k")
+		n[1].forget(t, "k")
+		wantGot(t, "the first call after Forget", n[1].call(t, "k", "new"), "new")
+		time.Sleep(5 * time.Second / 2) // until nothing of that is left
+		n[0].line.SetLine(good)         // the claim arrives
+		time.Sleep(100 * time.Millisecond)
+		newer := make(chan string)
+		go func() { newer <- n[1].call(t, "k", "newer") }()
+		time.Sleep(lease / 4)
+		old.give("old")
+		wantGot(t, "the caller from before", old.wait(t), "old")
+		wantGot(t, "the second call after Forget", <-newer, "newer")
+	})
+}
+
+// A claim that got through, but was not answered, has been forgotten when its
+// process finds it, and no news tells of that.
+func TestForgetReachesAClaimThatWasNotAnswered(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		deaf := enginetest.Way{Held: true}
+		n[0].line.SetLine(enginetest.Line{Answers: enginetest.Way{Lost: true}, News: deaf})
+		old := n[0].begin(t, "k")
+		n[1].forget(t, "k")
+		n[0].line.SetLine(enginetest.Line{News: deaf})
+		time.Sleep(2 * lease)
+		wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
+		old.give("old")
+		wantGot(t, "the caller from before", old.wait(t), "old")
+	})
+}
+
 // The answer to a claim is lost. When the claim is found to have got through,
 // part of its lease has gone, so it is renewed at once.
 func TestClaimThatIsReadBackIsRenewedAtOnce(t *testing.T) {
@@ -300,7 +358,8 @@ func TestWithheldValueWithRequireEngine(t *testing.T) {
 	}, fleet.RequireEngine(), fleet.Encoding(codec{}))
 }
 
-// Forget gives the load of a dead process no more time.
+// Forget gives the load of a dead process no more time, but for rounding it to
+// the engine's unit.
 func TestForgetDoesNotProlongATakeover(t *testing.T) {
 	inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
 		n[0].begin(t, "k")
@@ -313,10 +372,136 @@ func TestForgetDoesNotProlongATakeover(t *testing.T) {
 		})
 		time.Sleep(3500 * time.Millisecond)
 		n[2].forget(t, "k")
-		if d := <-tookOver; d < 4*time.Second-100*time.Millisecond || d > 5*time.Second {
-			t.Errorf("took over after %v, want the lease of 4s, and a second at most", d)
+		unit := n[0].line.Limits().Granularity
+		if d := <-tookOver; d < 4*time.Second || d > 5*time.Second+unit {
+			t.Errorf("took over after %v, want the lease of 4s, and at most a second and %v", d, unit)
 		}
 	}, fleet.Lease(4*time.Second), fleet.EngineTimeout(time.Second))
+}
+
+// A Forget that comes when the engine is about to end the lease, or has failed
+// to, or that is broken off, gives the dead process no more time either.
+func TestForgetDoesNotProlongATakeoverInAnyCase(t *testing.T) {
+	for name, tt := range map[string]struct {
+		after  time.Duration
+		writes int // after which the forgetter is cut off
+	}{
+		"late":              {4*time.Second + late - 100*time.Millisecond, 100},
+		"after one write":   {3 * time.Second, 1},
+		"after two writes":  {3 * time.Second, 2},
+		"after all of them": {3 * time.Second, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
+				n[0].begin(t, "k")
+				n[0].line.SetLine(cut)
+				died := time.Now()
+				tookOver := make(chan time.Duration, 1)
+				go n[1].DoContext(t.Context(), "k", func(context.Context) (string, error) {
+					tookOver <- time.Since(died)
+					return "v", nil
+				})
+				time.Sleep(tt.after)
+				writes := 0
+				n[2].line.before = func(engine.Name) {
+					if writes++; writes > tt.writes {
+						n[2].line.SetLine(cut)
+					}
+				}
+				n[2].Forget(t.Context(), "k") // which may fail
+				if d := <-tookOver; d < 4*time.Second || d > 5*time.Second {
+					t.Errorf("took over after %v, want the lease of 4s, and a second at most", d)
+				}
+			}, fleet.Lease(4*time.Second), fleet.EngineTimeout(time.Second))
+		})
+	}
+}
+
+// The lease of a dead process ends between the moment when a call finds it
+// and that when its watch begins. The watch says what is not there.
+func TestLeaseEndsBeforeTheWatchBegins(t *testing.T) {
+	for d := -6 * time.Millisecond; d < 0; d += time.Millisecond / 4 {
+		t.Run(d.String(), func(t *testing.T) {
+			inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+				n[0].begin(t, "k")
+				n[0].line.SetLine(cut)
+				died := time.Now()
+				time.Sleep(lease + late + d)
+				wantGot(t, "a call", n[1].call(t, "k", "v"), "v")
+				if d := time.Since(died); d > lease+time.Second {
+					t.Errorf("took over after %v, want the lease of 10s, and a second at most", d)
+				}
+			})
+		})
+	}
+}
+
+// The load ends, and another begins, while Forget is at work. Its copy is not
+// waited for.
+func TestForgetLeavesNoCopyOfALoadThatHasEnded(t *testing.T) {
+	inFleet(t, 4, func(t *testing.T, store *enginetest.Fake, n []node) {
+		first := n[0].begin(t, "k")
+		returned := make(chan time.Time)
+		go func() {
+			n[1].call(t, "k", "own")
+			returned <- time.Now()
+		}()
+		time.Sleep(news)
+		n[1].line.SetLine(enginetest.Line{News: enginetest.Way{Held: true}})
+		var ended time.Time
+		n[2].line.before = func(name engine.Name) {
+			if name.Part == "current" && ended.IsZero() {
+				first.give("first")
+				first.wait(t)
+				ended = time.Now()
+				second := n[3].begin(t, "k")
+				time.AfterFunc(time.Second, func() { second.give("second") })
+				n[1].line.LoseWatches() // it hears only of what is there now
+				n[1].line.SetLine(good)
+			}
+		}
+		n[2].forget(t, "k")
+		if d := (<-returned).Sub(ended); d > 2*time.Second {
+			t.Errorf("the process that waited for the first load returned %v after its end, want the second's second", d)
+		}
+	})
+}
+
+// A codec that panics is a load that panics: the others hear of it at once.
+func TestMarshalPanicReachesEveryProcess(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		panics := make(chan any)
+		go func() {
+			defer func() { panics <- recover() }()
+			n[0].DoContext(t.Context(), "k", func(context.Context) (string, error) {
+				time.Sleep(time.Second)
+				return explosive, nil
+			})
+		}()
+		time.Sleep(news)
+		began := time.Now()
+		_, err, _ := n[1].DoContext(t.Context(), "k", never)
+		if remote, ok := errors.AsType[*fleet.RemoteError](err); !ok || time.Since(began) > time.Second+news {
+			t.Errorf("elsewhere: %v after %v, want a RemoteError after 1s", remote, time.Since(began))
+		}
+		if p := <-panics; p == nil {
+			t.Error("where fn ran: no panic")
+		}
+	}, fleet.Encoding(codec{}))
+}
+
+// A holder whose lease was lost, and whose connection is then down, waits for
+// it without using the processor. (In a bubble no time would pass.)
+func TestHolderWaitsForItsConnection(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		l := n[0].begin(t, "k")
+		store.StepClock(time.Hour)
+		time.Sleep(time.Second)
+		n[0].line.SetLine(cut)
+		time.Sleep(time.Second)
+		l.give("v")
+		wantGot(t, "the caller", l.wait(t), "v")
+	})
 }
 
 // A call that joins where the holder is cut off gets no old value, however
@@ -380,6 +565,51 @@ func TestSilentEngineCostsOneCall(t *testing.T) {
 	})
 }
 
+// The call that is to find out whether a silent engine answers again may have
+// no connection. That does not make the next ones wait.
+func TestCallThatAsksAgainMayFail(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Lost: true}})
+		n[0].call(t, "k", "v")
+		time.Sleep(2 * lease) // until nobody asks
+		n[0].line.SetLine(cut)
+		n[0].call(t, "k", "v")
+		n[0].line.SetLine(good)
+		n[0].call(t, "k", "v")
+		if s := n[0].Stats(); s.Fallbacks != 2 {
+			t.Errorf("%d fallbacks of 3 calls, want 2", s.Fallbacks)
+		}
+	})
+}
+
+// An engine that refuses all writes costs a process few goroutines.
+func TestBrokenEngineCostsFewGoroutines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := enginetest.NewFake(enginetest.FakeOptions{})
+		defer store.Close()
+		g, err := fleet.New[string](broken{store.Connect()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := runtime.NumGoroutine()
+		for i := range 1000 {
+			if v, err, _ := g.DoContext(t.Context(), fmt.Sprint(i), returns("v")); v != "v" || err != nil {
+				t.Fatalf("DoContext: %q, %v, want v", v, err)
+			}
+		}
+		if n := runtime.NumGoroutine() - before; n > 200 {
+			t.Errorf("%d goroutines more, want at most 200", n)
+		}
+		time.Sleep(2 * lease)
+	})
+}
+
+type broken struct{ *enginetest.Conn }
+
+func (broken) Write(context.Context, engine.Name, engine.Put) (uint64, error) {
+	return 0, errors.New("broken")
+}
+
 // One request that is not answered says nothing, if others are.
 func TestOneSlowRequestDoesNotMakeAnEngineSilent(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
@@ -400,14 +630,20 @@ func TestOneSlowRequestDoesNotMakeAnEngineSilent(t *testing.T) {
 	})
 }
 
-const unencodable = "unencodable"
+const (
+	unencodable = "unencodable"
+	explosive   = "explosive"
+)
 
-// A codec does not encode one value.
+// A codec does not encode two values.
 type codec struct{}
 
 func (codec) Marshal(v any) ([]byte, error) {
-	if v == unencodable {
+	switch v {
+	case unencodable:
 		return nil, errors.New("unencodable")
+	case explosive:
+		panic("boom")
 	}
 	return []byte(v.(string)), nil
 }
@@ -415,4 +651,11 @@ func (codec) Marshal(v any) ([]byte, error) {
 func (codec) Unmarshal(data []byte, v any) error {
 	*v.(*string) = string(data)
 	return nil
+}
+
+// never is the fn of a call that should get another's result.
+func never(context.Context) (string, error) { return "", errors.New("loaded what another was loading") }
+
+func returns(v string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return v, nil }
 }

@@ -629,6 +629,7 @@ func (w *watch) beginLocked() {
 	for _, e := range current {
 		w.sendLocked(e)
 	}
+	w.sendLocked(engine.Entry{}) // that is all
 }
 
 // sendLocked sends news, which does not overtake what was sent before.
