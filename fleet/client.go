@@ -108,7 +108,7 @@ func (c *client) note(begun time.Time, answered, silent bool) {
 func (c *client) available() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.silent.IsZero() {
+	if c.silent.IsZero() || time.Since(c.silent) > c.pause { // long ago
 		return nil
 	}
 	if c.probing || time.Now().Before(c.silent) {
