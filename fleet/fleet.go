@@ -11,30 +11,27 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"example.com/singleflight"
+	"example.com/singleflight/fleet/internal/engine"
 )
 
 // A Group suppresses duplicate calls across processes: while one process
-// that has a Group on the same bucket loads a key, no other does, and everyone
-// who asks for that key in any of them gets its result. That holds while the
+// that has a Group on the same engine loads a key, no other does, and all
+// callers of that key in all processes get its result. That holds while the
 // loading process keeps its lease; the package comment says what happens when
 // it cannot.
 //
 // A Group is made by [New], is safe for concurrent use, and needs no closing.
-// All processes that share a bucket should use the same V, codec and Lease,
-// and fn has to mean the same in each. A bucket is for Groups alone, one kind
-// of them: two that keep different things under equal keys need two buckets.
+// All processes that share an engine's bucket or prefix should use the same V,
+// codec and options, and fn has to mean the same in each. Two Groups that keep
+// different things under equal keys need two buckets or prefixes.
 type Group[V any] struct {
-	engine *engine
-	bucket string
+	client *client
 	options
 
-	callers singleflight.Group[string, V] // who ask here, by key
-	loads   singleflight.Group[string, V] // what runs here, by token; a Group, so that a flight can leave a load
+	callers singleflight.Group[string, V] // the calls made here, by key
+	loads   singleflight.Group[string, V] // the fns that run here, by token; a Group, so that a flight can leave a load
 
 	joinable sync.Map // by key, the *flight that callers join
 
@@ -43,56 +40,27 @@ type Group[V any] struct {
 	warned sync.Once
 }
 
-// New returns a Group on the bucket, which [CreateBucket] makes. It asks the
-// engine at once, within ctx, whether the bucket is there and fit for it: the
-// error says what is wrong and how to put it right.
-func New[V any](ctx context.Context, js jetstream.JetStream, bucket string, opts ...Option) (*Group[V], error) {
-	if js == nil {
-		return nil, errors.New("fleet: nil JetStream")
+// New returns a Group on an engine: one of package natskv, or of package
+// redis. The engine may serve several Groups, but only one for each kind of
+// value.
+//
+// The error says which options do not go together, or what the engine cannot
+// do.
+func New[V any](e engine.Engine, opts ...Option) (*Group[V], error) {
+	if e == nil {
+		return nil, errors.New("fleet: nil engine")
 	}
-	g := &Group[V]{bucket: bucket, options: defaults}
+	g := &Group[V]{options: defaults}
 	for _, opt := range opts {
 		if err := opt(&g.options); err != nil {
 			return nil, err
 		}
 	}
-	e, cfg, err := newEngine(ctx, js, bucket, g.timeout)
-	g.engine = e
-	switch {
-	case errors.Is(err, jetstream.ErrBucketNotFound):
-		return nil, fmt.Errorf("fleet: there is no bucket %q; make it with CreateBucket, or: nats kv add %s --marker-ttl=1s: %w", bucket, bucket, err)
-	case err != nil:
-		return nil, fmt.Errorf("fleet: bucket %q: %w", bucket, err)
-	case cfg.Mirror != nil:
-		return nil, fmt.Errorf("fleet: bucket %q is a mirror of %q, and cannot be written; use that", bucket, cfg.Mirror.Name)
-	case cfg.LimitMarkerTTL == 0:
-		return nil, fmt.Errorf("fleet: bucket %q cannot announce that a lease is over; make one that can with CreateBucket, or: nats kv add %s --marker-ttl=1s", bucket, bucket)
-	case cfg.History > 1:
-		return nil, fmt.Errorf("fleet: bucket %q keeps a history of %d, and what is over would come back; make one that keeps 1", bucket, cfg.History)
-	case cfg.TTL != 0 && cfg.TTL < max(g.lease, g.linger):
-		return nil, fmt.Errorf("fleet: bucket %q forgets after %v (its TTL), before a lease of %v or a result of %v has ended; make one without", bucket, cfg.TTL, g.lease, g.linger)
+	if err := g.check(e.Limits()); err != nil {
+		return nil, fmt.Errorf("fleet: %v: %w", e, err)
 	}
+	g.client = newClient(e, g.timeout, g.lease/2)
 	return g, nil
-}
-
-// CreateBucket makes a bucket that is fit for a Group. Every process may call
-// it with the same cfg: if the bucket is there, and like that, it is left
-// alone. Of cfg, Bucket is needed; Replicas should be 3 in a cluster; the zero
-// value will do for the rest.
-func CreateBucket(ctx context.Context, js jetstream.JetStream, cfg jetstream.KeyValueConfig) error {
-	if js == nil {
-		return errors.New("fleet: nil JetStream")
-	}
-	if cfg.History > 1 {
-		return fmt.Errorf("fleet: bucket %q: History %d: want 1, since what is over would come back", cfg.Bucket, cfg.History)
-	}
-	if cfg.LimitMarkerTTL == 0 {
-		cfg.LimitMarkerTTL = time.Second
-	}
-	if _, err := js.CreateKeyValue(ctx, cfg); err != nil {
-		return fmt.Errorf("fleet: bucket %q: %w", cfg.Bucket, err)
-	}
-	return nil
 }
 
 // DoContext is [singleflight.Group.DoContext] for all processes together: it
@@ -122,10 +90,10 @@ func (g *Group[V]) DoContext(ctx context.Context, key string, fn func(context.Co
 	defer unwrap()
 	return g.callers.DoContext(ctx, key, func(ctx context.Context) (V, error) {
 		f := newFlight(g, ctx, key, fn)
-		defer f.unwatch()
+		defer f.view.stopWatching()
 		g.joinable.Store(key, f)
 		defer g.joinable.CompareAndDelete(key, f)
-		return f.claim(record{gone: true}) // most often nothing is there
+		return f.claim()
 	})
 }
 
@@ -157,7 +125,7 @@ func (g *Group[V]) Forget(ctx context.Context, key string) error {
 		g.joinable.Delete(key)
 		g.callers.Forget(key)
 	}()
-	if err := newFlight(g, ctx, key, nil).forget(); err != nil {
+	if err := g.forget(ctx, newView(g.client, key)); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -205,5 +173,5 @@ func (g *Group[V]) Stats() Stats {
 }
 
 func (g *Group[V]) warn(msg string, err error) {
-	g.warned.Do(func() { slog.Warn("fleet: "+msg, "bucket", g.bucket, "error", err) })
+	g.warned.Do(func() { slog.Warn("fleet: "+msg, "engine", g.client.engine.String(), "error", err) })
 }

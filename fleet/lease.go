@@ -6,64 +6,35 @@ package fleet
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
+	"math"
 	"sync"
 	"time"
 
 	"example.com/singleflight"
+	"example.com/singleflight/fleet/internal/engine"
 )
 
-// How this process's load stands with the engine.
-type standing int
-
-const (
-	adrift     standing = iota // nothing is there: never agreed to, or the lease ran out and nobody took over
-	held                       // pending, and ours
-	settled                    // ended, by us
-	superseded                 // another load has the key
-)
-
-// stand says how the load stands, by what was seen, and under which name.
-func (f *flight[V]) stand() (name string, s standing) {
-	name, r := now, f.seen[now]
-	if r.Token != f.token || r.State == moved {
-		if own := f.seen[f.token]; own.State != free {
-			name, r = f.token, own // it was forgotten, and has moved
-		}
-	}
-	switch {
-	case r.Token == f.token && r.State == pending:
-		return name, held
-	case r.Token == f.token && r.State != moved:
-		return name, settled
-	case f.claimed && r.Token != "" && r.Token != f.token:
-		return name, superseded
-	}
-	return name, adrift
-}
-
-// load runs fn, and waits for another load if that has superseded this one.
+// load runs fn. If another load has superseded that one, it waits for the
+// other's result.
 func (f *flight[V]) load() (V, error) {
-	v, err, final := f.lead()
-	if final {
+	v, err, superseded := f.lead()
+	if !superseded {
 		return v, err
 	}
-	f.token, f.sent, f.claimed = rand.Text(), false, false
+	f.newToken()
 	return f.await()
 }
 
-// lead runs fn while a keeper renews the lease, and publishes how fn ended.
-// It is final unless another load has superseded this one.
-func (f *flight[V]) lead() (v V, err error, final bool) {
+// lead runs fn while keepLease renews the lease, and publishes how fn ended.
+func (f *flight[V]) lead() (v V, err error, superseded bool) {
 	ctx, cancel := context.WithCancel(f.ctx)
 	defer cancel()
-	stop := f.keep(cancel)
-	ended := false
+	stop := f.keepLease(cancel)
+	returned := false
 	defer func() {
-		if ended {
+		if returned {
 			return
 		}
 		// fn panicked or exited. The others have to hear of it first: if the
@@ -76,31 +47,25 @@ func (f *flight[V]) lead() (v V, err error, final bool) {
 		}
 	}()
 	v, err = f.run(ctx)
-	var r record
+	returned = true
+	stop()
 	switch {
 	case err == nil:
-		r = f.success(v)
+		return v, nil, f.publish(f.success(v))
 	case ctx.Err() == nil:
-		r = record{State: failed, body: message(err)}
-	}
-	ended = true
-	stop()
-
-	switch {
-	case r.State != free:
-		return v, err, f.publish(r)
+		return v, err, f.publish(record{State: failed, body: message(err)})
 	case f.ctx.Err() != nil: // every caller has left
 		f.publish(record{})
-		return v, f.ctx.Err(), true
+		return v, f.ctx.Err(), false
 	}
-	return v, err, false
+	return v, err, true // keepLease has canceled ctx
 }
 
-// success is the record of a value.
+// success returns the record of a value.
 func (f *flight[V]) success(v V) record {
-	body, err := f.codec.Marshal(v)
+	body, err := f.group.codec.Marshal(v)
 	if err != nil {
-		f.warn("a value could not be encoded, so every process loads for itself", err)
+		f.group.warn("a value could not be encoded, so every process loads for itself", err)
 		return record{State: withheld}
 	}
 	return record{State: done, body: body}
@@ -122,42 +87,37 @@ func message(of any) []byte {
 	return []byte(s[:min(len(s), maxMessage)])
 }
 
-// keep starts the keeper, which renews the lease and hears the news, and
-// calls lose when another load has superseded this one. The returned stop
-// ends it, and returns when it has ended.
-func (f *flight[V]) keep(lose context.CancelFunc) (stop func()) {
+// keepLease starts a goroutine that tends the lease while fn runs, and calls
+// lose when another load has superseded this one. The goroutine has ended when
+// stop returns.
+func (f *flight[V]) keepLease(lose context.CancelFunc) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(f.ctx))
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		renewal := time.NewTimer(f.lease / 2)
-		defer renewal.Stop()
-		if !f.claimed {
-			renewal.Reset(0) // whether it is will be read back
+		due := time.NewTimer(0) // to find out about the claim
+		defer due.Stop()
+		if f.claimed == claimed {
+			f.view.watch()
+			due.Reset(time.Until(f.leaseEnd) - f.group.lease/2)
 		}
-		f.watch()
 		for {
-			name, s := f.stand()
-			if s == superseded && f.look(ctx, f.token) == nil {
-				// Asked, since the news of where a forgotten load has gone
-				// may be behind.
-				name, s = f.stand()
-				if s == superseded {
+			select {
+			case e, open := <-f.view.updates:
+				f.view.handleUpdate(e, open)
+				part, r := f.view.find(f.token)
+				if part != now && r.State == pending {
+					f.detach() // it was forgotten
+				}
+				if r.State != pending {
+					due.Reset(0)
+				}
+			case <-due.C:
+				next, superseded := f.tend(ctx)
+				if superseded {
 					lose()
 					return
 				}
-			}
-			if s == held && name != now {
-				f.leave()
-			}
-			select {
-			case e, open := <-f.updates:
-				f.news(e, open)
-			case <-renewal.C:
-				next := f.lease / 2
-				if f.renew(ctx) != nil {
-					next = f.lease / 8 // there are some tries before it is over
-				}
-				renewal.Reset(next)
+				due.Reset(next)
 			case <-ctx.Done():
 				return
 			}
@@ -169,102 +129,190 @@ func (f *flight[V]) keep(lose context.CancelFunc) (stop func()) {
 	}
 }
 
-// renew begins the lease anew, or reads back whether there is one.
-func (f *flight[V]) renew(ctx context.Context) error {
-	name, s := f.stand()
-	if s != held {
-		return f.look(ctx, f.token)
+// tend does what is due for the lease, and returns when to do it again.
+//
+// It detaches the flight wherever the engine answers but has no record of the
+// load that a Forget could find, or has not answered for a lease.
+func (f *flight[V]) tend(ctx context.Context) (next time.Duration, superseded bool) {
+	begun := time.Now()
+	retry := func() time.Duration { return min(again, f.group.lease/8) - time.Since(begun) }
+	switch f.claimed {
+	case unclaimed:
+		if f.group.client.available() != nil || f.view.fetch(ctx, "") != nil {
+			return retry(), false
+		}
+		f.detach()
+		return never, false
+	case unanswered:
+		if f.settleClaim(ctx) != nil {
+			return retry(), false
+		}
+		if f.claimed == claimed {
+			return 0, false // nobody knows when its lease began
+		}
+		f.detach()
+		return retry(), false // it may still arrive
 	}
-	// Not broken off when fn ends, since the answer has the revision that the
-	// result has to replace.
-	r := f.pending()
-	var err error
-	r.rev, err = f.engine.write(context.WithoutCancel(ctx), f.name(name), f.seen[name].expect(), r, f.lease)
+	f.view.watch()
+	err := f.renew(ctx)
+	if errors.Is(err, engine.ErrTaken) {
+		err = f.view.fetch(ctx, f.token)
+		part, r := f.view.find(f.token)
+		switch {
+		case err != nil:
+		case r.State == pending && part == now:
+			return 0, false // a renewal of ours whose answer was lost
+		case r.State == pending:
+			f.detach()
+			return 0, false
+		case f.superseded():
+			return 0, true
+		default: // the lease is lost, and nobody has taken over
+			f.detach()
+			return f.group.lease / 2, false
+		}
+	}
+	if err != nil {
+		if time.Now().After(f.leaseEnd) {
+			f.detach()
+		}
+		return retry(), false
+	}
+	return time.Until(f.leaseEnd) - f.group.lease/2, false
+}
+
+const never = math.MaxInt64
+
+// renew begins the lease anew. The error is ErrTaken also where the record is
+// not known to be there.
+func (f *flight[V]) renew(ctx context.Context) error {
+	part, r := f.view.find(f.token)
+	if r.State != pending {
+		return engine.ErrTaken
+	}
+	sent := time.Now()
+	// Not given up when fn returns: the answer has the revision that the result
+	// has to replace.
+	if err := f.view.write(context.WithoutCancel(ctx), part, f.pending(), f.group.lease); err != nil {
+		return err
+	}
+	f.leaseEnd = sent.Add(f.group.lease)
+	return nil
+}
+
+// superseded reports whether another load has the key.
+func (f *flight[V]) superseded() bool {
+	r := f.view.seen[now]
+	return r.Token != "" && r.Token != f.token && r.State != moved
+}
+
+// settleClaim asks the engine whether the claim got through. If it did, but is
+// not known to be there within a lease, the claim is released.
+//
+// It is tempting to use it all the same. But the load may have begun before a
+// Forget that found nothing, and left a record for a lease; a claim that
+// arrives after that would let later callers join.
+func (f *flight[V]) settleClaim(ctx context.Context) error {
+	if err := f.view.fetch(ctx, f.token); err != nil {
+		return err
+	}
+	part, r := f.view.find(f.token)
+	switch {
+	case r.State != pending:
+		return nil // it was refused, or is still on its way
+	case time.Since(f.sent) < f.group.lease:
+		f.claimed, f.leaseEnd = claimed, f.sent.Add(f.group.lease)
+		return nil
+	}
+	err := f.view.write(ctx, part, record{}, f.group.linger)
 	if err == nil {
-		f.note(name, r)
-	} else if errors.Is(err, errTaken) {
-		f.look(ctx, f.token)
+		f.claimed = unclaimed
 	}
 	return err
 }
 
-// publish replaces the pending record by r; one that is free releases the
-// key. It is final unless another load has superseded this one.
-func (f *flight[V]) publish(r record) (final bool) {
-	if !f.claimed {
-		f.letGo() // in case it is, and nobody knows
-		return true
+// publish replaces the pending record by r. One that is free releases the key.
+func (f *flight[V]) publish(r record) (superseded bool) {
+	switch f.claimed {
+	case unclaimed:
+		return false
+	case unanswered:
+		f.releaseLater()
+		return false
 	}
-	ctx := context.WithoutCancel(f.ctx) // some callers may have left, but the others wait
-	r.Token = f.token
 	unsent := func() {
 		if r.State != free {
-			f.unsent.Add(1)
+			f.group.unsent.Add(1)
 		}
 	}
-	asked := false
-	const enough = 5 // more than renewals whose answer was lost, and a Forget
+	if r.State != free {
+		r.Token = f.token
+	}
+	v := f.view
+	ctx := context.WithoutCancel(f.ctx) // some callers may have left, but the others wait
+	const enough = 5                    // more than renewals whose answer was lost, and a Forget
 	for range enough {
-		name, s := f.stand()
-		last := f.seen[name].rev
+		part, there := v.find(f.token)
 		var err error
 		switch {
-		case s == settled:
-			if r.State == withheld {
-				unsent()
-			}
-			return true
-		case s == held:
-			r.rev, err = f.engine.write(ctx, f.name(name), f.seen[name].expect(), r, f.linger)
-			if err == nil {
-				f.note(name, r)
-				continue
-			}
-			if errors.Is(err, errTooLarge) && r.State != withheld {
-				f.warn("a value is too large, so every process loads for itself", err)
+		case there.State == pending:
+			err = v.write(ctx, part, r, f.group.linger)
+			if errors.Is(err, engine.ErrTooLarge) && r.State != withheld {
+				f.group.warn("a value is too large, so every process loads for itself", err)
 				r.State, r.body = withheld, nil
 				continue
 			}
-		case asked:
-			if s == adrift {
+			if err == nil && r.State == withheld {
 				unsent()
 			}
-			return s == adrift
+			if err == nil {
+				return false
+			}
+		case there.State.finished(): // by a write whose answer was lost
+			return false
+		case v.fresh:
+			if f.superseded() {
+				return true
+			}
+			unsent()
+			return false
 		}
-		// It is tempting to believe it, where it does not seem to be ours any
-		// more. But the news may be late, or behind.
-		if asked = true; f.look(ctx, f.token) != nil {
+		if v.fetch(ctx, f.token) != nil {
 			break
 		}
-		if errors.Is(err, errTaken) && f.seen[name].rev == last {
+		if _, r := v.find(f.token); errors.Is(err, engine.ErrTaken) && r.rev == there.rev {
 			break // by a write of ours that is not decided yet
 		}
 	}
 	unsent()
-	f.letGo()
-	return true
+	f.releaseLater()
+	return false
 }
 
-// letGo goes on trying, on another goroutine, to release a record that is not
-// renewed any more, for as long as it may be there, so that the others need
-// not wait for its end.
+// releaseLater goes on trying, on another goroutine, to release a record that
+// is not renewed any more, so that the others need not wait for the end of
+// its lease. A claim that was not answered may still arrive.
 //
 // It is tempting to publish the result once more instead. But somebody may have
 // had it here, and called again.
-func (f *flight[V]) letGo() {
-	old := *f
-	old.seen = maps.Clone(f.seen)
+func (f *flight[V]) releaseLater() {
+	v := f.view.clone()
+	ctx := context.WithoutCancel(f.ctx)
+	token, mayArrive := f.token, f.claimed == unanswered
+	lease, linger := f.group.lease, f.group.linger
 	go func() {
-		ctx := context.WithoutCancel(old.ctx)
-		for end := time.Now().Add(old.lease); time.Now().Before(end) && !old.engine.js.Conn().IsClosed(); time.Sleep(again) {
-			if old.look(ctx, old.token) != nil {
-				continue
-			}
-			name, s := old.stand()
-			if s != held {
+		for end := time.Now().Add(lease); time.Now().Before(end); time.Sleep(again) {
+			err := v.fetch(ctx, token)
+			part, r := v.find(token)
+			switch {
+			case errors.Is(err, engine.ErrClosed):
 				return
-			}
-			if _, err := old.engine.write(ctx, old.name(name), old.seen[name].expect(), record{}, old.linger); err == nil {
+			case err != nil:
+			case r.State == pending:
+				if v.write(ctx, part, record{}, linger) == nil {
+					return
+				}
+			case !mayArrive:
 				return
 			}
 		}

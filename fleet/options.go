@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"example.com/singleflight/fleet/internal/engine"
 )
 
 // An Option is for [New].
@@ -28,47 +30,64 @@ var defaults = options{
 	codec:   jsonCodec{},
 }
 
-// Lease is for how long the others believe in a load of which they hear
-// nothing: when its process dies, one of them takes over within the lease and
-// a second. The process renews it at half that time, for as long as fn runs.
-// It has to be whole seconds, since the engine counts in them, and longer
-// than a process is ever stopped (by the garbage collector, the scheduler, a
-// virtual machine that moves). The default is 10 s.
-func Lease(d time.Duration) Option {
-	return func(o *options) error {
-		o.lease = d
-		return whole("Lease", d)
-	}
-}
-
-// Linger is for how long the engine keeps a result, so that a slow process that
-// waits for it can still read it. It is no cache: a call that comes after
-// the load has ended loads anew. It has to be whole seconds. The default is
-// 1 s.
-func Linger(d time.Duration) Option {
-	return func(o *options) error {
-		o.linger = d
-		return whole("Linger", d)
-	}
-}
-
-// whole refuses what the engine would cut.
-func whole(name string, d time.Duration) error {
-	if d < time.Second || d%time.Second != 0 {
-		return fmt.Errorf("fleet: %s(%v): want whole seconds, at least one", name, d)
+// check reports which options do not go together, or not with the engine.
+func (o *options) check(limits engine.Limits) error {
+	switch unit := limits.Granularity; {
+	case o.lease%unit != 0:
+		return fmt.Errorf("Lease(%v): want a multiple of %v", o.lease, unit)
+	case o.linger%unit != 0:
+		return fmt.Errorf("Linger(%v): want a multiple of %v", o.linger, unit)
+	case o.timeout > o.lease/4:
+		return fmt.Errorf("EngineTimeout(%v) with Lease(%v): want at most a quarter of it, so that a renewal can be tried again in time", o.timeout, o.lease)
+	case limits.MaxTTL != 0 && limits.MaxTTL < max(o.lease, o.linger):
+		return fmt.Errorf("it keeps nothing for longer than %v: too short for Lease(%v) and Linger(%v)", limits.MaxTTL, o.lease, o.linger)
 	}
 	return nil
 }
 
-// EngineTimeout is for how long the engine may take to answer a request before
-// it counts as gone. The default is 2 s; it should be less than half the
-// Lease. Where the connection itself reports that it is down, nobody waits for
-// that.
+// Lease sets how long a silent load keeps its key: when the process that loads
+// dies, another takes over within the lease and a second. A load that runs
+// renews its lease at half that time, for as long as it takes. The lease has to
+// be longer than a process is ever stopped (by the garbage collector, the
+// scheduler, a virtual machine that moves), at least a second, and a multiple
+// of the engine's unit of time: a second for NATS, a millisecond for Redis.
+// The default is 10 s.
+func Lease(d time.Duration) Option {
+	return func(o *options) error {
+		o.lease = d
+		return atLeastASecond("Lease", d)
+	}
+}
+
+// Linger sets how long the engine keeps a result, so that a slow process that
+// waits for it can still read it. It is no cache: a call that comes after the
+// load has ended loads anew. At least a second, and a multiple of the engine's
+// unit of time, as for [Lease]. The default is 1 s.
+func Linger(d time.Duration) Option {
+	return func(o *options) error {
+		o.linger = d
+		return atLeastASecond("Linger", d)
+	}
+}
+
+func atLeastASecond(name string, d time.Duration) error {
+	if d < time.Second {
+		return fmt.Errorf("fleet: %s(%v): want at least a second", name, d)
+	}
+	return nil
+}
+
+// EngineTimeout sets how long the engine may take to answer a request before
+// it counts as silent. The default is 2 s; it must not be more than a
+// quarter of the [Lease]. Where the connection itself reports that it is down, no call waits
+// for that.
 //
-// If an engine falls silent, a call waits for it once before it loads; one that
-// waits for another process, when the renewal of that one's lease is overdue;
-// and one whose load has ended, for up to three requests in a row: a renewal
-// under way, the result, and the reading back whether it has got through.
+// A call whose request is not answered loads without the engine. The calls of
+// the next half lease do so at once; then one of them asks again. A call that
+// waits for another process finds out when the news of a renewal is overdue,
+// after three quarters of the lease. One whose load has ended waits for up to
+// three requests in a row: a renewal under way, the result, and the question
+// whether that has arrived.
 func EngineTimeout(d time.Duration) Option {
 	return func(o *options) error {
 		o.timeout = d
@@ -101,9 +120,13 @@ type jsonCodec struct{}
 func (jsonCodec) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
 func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
 
-// RequireEngine makes it an error, [ErrUnavailable], if the engine does not
-// answer: nobody loads without its leave. A load that had it still gives its
-// own callers what it found.
+// RequireEngine makes calls fail with [ErrUnavailable] where the engine does
+// not answer, so that no load begins without its leave. A load that has begun
+// with it still gives its own callers what it found.
+//
+// It also has the processes load one after the other where a value could not be
+// sent to those who waited for it. Without RequireEngine each of them then
+// loads at once, for its own callers.
 func RequireEngine() Option {
 	return func(o *options) error {
 		o.required = true

@@ -6,28 +6,25 @@ package fleet
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
-	"fmt"
-	"strings"
+	"time"
 )
 
-// A record is what the bucket holds under a name: a line of JSON, and after
-// it the value or the message.
+// A record is what the engine holds under one part of a key: a line of JSON,
+// and after it the value or the message.
 //
-// A key has one name for the load that can be joined, "now", and each of its
-// loads that was forgotten has a name of its own, the load's token. Whatever
-// is written names the revision that it replaces, so that nobody overwrites
-// what he has not seen.
+// A key has a part for the load that can be joined, now, and one for each of
+// its loads that was forgotten, called by the load's token. The head of
+// flight.go says who may write what.
 type record struct {
 	State state  `json:"state"`
-	Token string `json:"token"`           // of the load; no two have the same
-	Lease int    `json:"lease,omitempty"` // seconds, while pending
+	Token string `json:"token,omitempty"` // of the load; no two have the same
+	Lease int64  `json:"lease,omitempty"` // in milliseconds, while pending
 
 	body []byte
-	rev  uint64 // the stream's sequence number
-	gone bool   // from the bucket; rev is of what was there before
+	rev  uint64
+	gone bool      // nothing is stored; rev is of what was there before
+	time time.Time // when it was written, by the engine's clock
 }
 
 const now = "now" // no token is in lower case
@@ -35,17 +32,19 @@ const now = "now" // no token is in lower case
 type state string
 
 const (
-	free     state = ""         // nothing there, or what a released or expired record leaves
+	free     state = ""         // nothing is there, or what a released or expired record leaves
 	pending  state = "pending"  // fn runs, and its holder renews the record
-	moved    state = "moved"    // the load was forgotten, and goes on under its own name
-	done     state = "done"     // body is the value, encoded
+	moved    state = "moved"    // the load was forgotten, and goes on under its token
+	done     state = "done"     // body is the encoded value
 	failed   state = "failed"   // body is the message
-	withheld state = "withheld" // the value could not be sent: everyone loads for himself
+	withheld state = "withheld" // the value could not be sent
 )
 
 func (s state) finished() bool { return s == done || s == failed || s == withheld }
 
-// expect is the revision that a write that replaces r has to name.
+func (r record) lease() time.Duration { return time.Duration(r.Lease) * time.Millisecond }
+
+// expect returns the revision that a write that replaces r has to name.
 func (r record) expect() uint64 {
 	if r.gone {
 		return 0
@@ -54,50 +53,32 @@ func (r record) expect() uint64 {
 }
 
 func (r record) encode() []byte {
+	if r.State == free {
+		return nil
+	}
 	line, err := json.Marshal(r)
 	if err != nil {
-		panic(err) // strings and an int
+		panic(err) // strings and a number
 	}
 	return append(append(line, '\n'), r.body...)
 }
 
-// decode reads what the bucket holds. What it cannot read, from a later
-// version perhaps, is a value that was withheld.
-func decode(data []byte, rev uint64) record {
+// decode reads the bytes of a record. Those that it cannot read, of a later
+// version perhaps, it takes for a value that was withheld.
+func decode(data []byte) record {
 	if len(data) == 0 {
-		return record{rev: rev} // a marker
+		return record{}
 	}
 	line, body, _ := bytes.Cut(data, []byte{'\n'})
-	r := record{rev: rev, body: body}
+	r := record{body: body}
 	err := json.Unmarshal(line, &r)
-	if ok := err == nil && r.Token != "" && (r.State == pending && r.Lease > 0 || r.State == moved || r.State.finished()); !ok {
-		return record{State: withheld, rev: rev}
+	switch {
+	case err != nil:
+	case r.State == moved:
+		return r
+	case r.Token == "":
+	case r.State == pending && r.Lease > 0, r.State.finished():
+		return r
 	}
-	return r
-}
-
-// maxToken is how long a key may get in a subject; longer ones are hashed.
-const maxToken = 256
-
-// encodeKey makes of any key a token of a subject: letters, digits, '-' and
-// '_' stand for themselves, any other byte becomes '=' and two hexadecimal
-// digits. A lone '=' is the empty key, and "=_" begins a hash.
-func encodeKey(key string) string {
-	if key == "" {
-		return "="
-	}
-	var b strings.Builder
-	for i := range len(key) {
-		switch c := key[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
-			b.WriteByte(c)
-		default:
-			fmt.Fprintf(&b, "=%02X", c)
-		}
-	}
-	if b.Len() > maxToken {
-		sum := sha256.Sum256([]byte(key))
-		return "=_" + base64.RawURLEncoding.EncodeToString(sum[:])
-	}
-	return b.String()
+	return record{State: withheld}
 }

@@ -1,0 +1,109 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"example.com/singleflight/fleet/internal/engine"
+)
+
+// ErrUnavailable is what [Group.Forget] returns, and DoContext of a Group
+// with [RequireEngine], when the engine does not answer.
+var ErrUnavailable = errors.New("fleet: the engine does not answer")
+
+var errDown = errors.New("the connection is down")
+
+// A client makes requests of an engine, and remembers whether it answers.
+type client struct {
+	engine    engine.Engine
+	timeout   time.Duration // of a request
+	pause     time.Duration // how long a silent engine is left alone
+	errSilent error
+
+	mu     sync.Mutex
+	silent time.Time // until then nobody asks; zero while the engine answers
+}
+
+func newClient(e engine.Engine, timeout, pause time.Duration) *client {
+	return &client{
+		engine:    e,
+		timeout:   timeout,
+		pause:     pause,
+		errSilent: fmt.Errorf("no answer within %v", timeout),
+	}
+}
+
+// request calls do with a context that ends when the time for a request is
+// up, or as soon as the connection is known to be down.
+func (c *client) request(ctx context.Context, do func(context.Context) error) error {
+	down := c.engine.Down()
+	select {
+	case <-down:
+		return fmt.Errorf("%w: %w", engine.ErrUnsent, errDown)
+	default:
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ctx, stop := context.WithTimeoutCause(ctx, c.timeout, c.errSilent)
+	defer stop()
+	go func() {
+		select {
+		case <-down:
+			cancel(errDown)
+		case <-ctx.Done():
+		}
+	}()
+	err := do(ctx)
+	switch {
+	case err == nil, errors.Is(err, engine.ErrTaken), errors.Is(err, engine.ErrTooLarge):
+		c.answered()
+	case neverSent(err), ctx.Err() == nil:
+	default:
+		err = context.Cause(ctx)
+		if err == c.errSilent {
+			c.unanswered()
+		}
+	}
+	return err
+}
+
+// neverSent reports whether a request that failed with err did nothing, and
+// will do nothing.
+func neverSent(err error) bool {
+	return errors.Is(err, engine.ErrUnsent) || errors.Is(err, engine.ErrClosed)
+}
+
+func (c *client) answered() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.silent = time.Time{}
+}
+
+func (c *client) unanswered() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.silent = time.Now().Add(c.pause)
+}
+
+// available returns an error if the engine did not answer lately. It lets one
+// of those who ask try again each pause, so that a connection that is silent,
+// but not known to be down, does not cost everyone the time of a request.
+func (c *client) available() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.silent.IsZero():
+		return nil
+	case time.Now().Before(c.silent):
+		return c.errSilent
+	}
+	c.silent = time.Now().Add(c.timeout + c.pause)
+	return nil
+}

@@ -1,0 +1,363 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+package fleet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/singleflight/fleet"
+	"example.com/singleflight/fleet/internal/enginetest"
+)
+
+// What Forget reaches, and what comes late: faults of the engine, in bubbles.
+
+const (
+	lease   = 10 * time.Second
+	timeout = 2 * time.Second
+)
+
+var (
+	good   = enginetest.Line{}
+	cut    = enginetest.Line{Cut: true}
+	silent = enginetest.Line{Requests: enginetest.Way{Held: true}, Answers: enginetest.Way{Held: true}, News: enginetest.Way{Held: true}}
+)
+
+// A node is a process: a Group with a connection of its own.
+type node struct {
+	*fleet.Group[string]
+	line *enginetest.Conn
+}
+
+// inFleet runs f in a bubble, with as many nodes, for each kind of engine.
+func inFleet(t *testing.T, nodes int, f func(t *testing.T, store *enginetest.Fake, n []node), opts ...fleet.Option) {
+	t.Helper()
+	for _, gone := range []bool{false, true} {
+		t.Run(fmt.Sprintf("gone=%v", gone), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := enginetest.NewFake(enginetest.FakeOptions{Gone: gone})
+				defer store.Close()
+				var n []node
+				for range nodes {
+					line := store.Connect()
+					g, err := fleet.New[string](line, opts...)
+					if err != nil {
+						t.Fatal(err)
+					}
+					n = append(n, node{g, line})
+				}
+				f(t, store, n)
+				for _, n := range n {
+					n.line.SetLine(good)
+				}
+				time.Sleep(2 * time.Hour)
+				if r, w := store.Records(), store.Watches(); r != 0 || w != 0 {
+					t.Errorf("%d records and %d watches are left, want none", r, w)
+				}
+			})
+		})
+	}
+}
+
+// A result is what a call returned.
+type result struct {
+	v   string
+	err error
+}
+
+// A load is a fn under the test's control.
+type load struct {
+	ctx    context.Context
+	end    chan result
+	result chan result // of the call that made it
+}
+
+// begin calls g in the background, and returns when fn runs.
+func (n node) begin(t *testing.T, key string) *load {
+	t.Helper()
+	l := &load{end: make(chan result, 1), result: make(chan result, 1)}
+	running := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	go func() {
+		v, err, _ := n.DoContext(ctx, key, func(ctx context.Context) (string, error) {
+			l.ctx = ctx
+			close(running)
+			select {
+			case r := <-l.end:
+				return r.v, r.err
+			case <-ctx.Done():
+				return "", ctx.Err()
+			}
+		})
+		l.result <- result{v, err}
+	}()
+	select {
+	case <-running:
+	case r := <-l.result:
+		t.Fatalf("begin(%q): got %+v, want a load", key, r)
+	}
+	return l
+}
+
+// give ends the load.
+func (l *load) give(v string) { l.end <- result{v: v} }
+
+// call makes a call whose own fn returns v, and returns what it got.
+func (n node) call(t *testing.T, key, v string) string {
+	t.Helper()
+	got, err, _ := n.DoContext(t.Context(), key, func(context.Context) (string, error) { return v, nil })
+	if err != nil {
+		t.Errorf("DoContext(%q): %v", key, err)
+	}
+	return got
+}
+
+func (n node) forget(t *testing.T, key string) {
+	t.Helper()
+	if err := n.Forget(t.Context(), key); err != nil {
+		t.Fatalf("Forget(%q): %v", key, err)
+	}
+}
+
+func wantGot(t *testing.T, who, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s got %q, want %q", who, got, want)
+	}
+}
+
+// A load that runs without the engine has no record that a Forget could find.
+// So it is not joined any more once the engine answers.
+func TestForgetReachesALoadWithoutEngine(t *testing.T) {
+	for name, line := range map[string]enginetest.Line{"cut": cut, "silent": silent} {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+				n[0].line.SetLine(line)
+				old := n[0].begin(t, "k")
+				n[0].line.SetLine(good)
+				time.Sleep(5 * lease / 2)
+				n[1].forget(t, "k")
+				wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
+				old.give("old")
+				wantGot(t, "the caller from before", (<-old.result).v, "old")
+			})
+		})
+	}
+}
+
+// The same for a load that runs since the value from elsewhere was withheld.
+func TestForgetReachesALoadAfterAWithheldValue(t *testing.T) {
+	inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
+		first := n[0].begin(t, "k")
+		var old *load
+		began := make(chan struct{})
+		go func() {
+			old = n[1].begin(t, "k")
+			close(began)
+		}()
+		synctest.Wait()
+		time.Sleep(time.Second)
+		first.give(unencodable)
+		<-first.result
+		<-began
+		time.Sleep(5 * lease / 2)
+		n[2].forget(t, "k")
+		wantGot(t, "a call after Forget", n[1].call(t, "k", "new"), "new")
+		old.give("old")
+		wantGot(t, "the caller from before", (<-old.result).v, "old")
+	}, fleet.Encoding(codec{}))
+}
+
+// The same for a holder that was cut off for longer than its lease.
+func TestForgetReachesAHolderThatWasCutOff(t *testing.T) {
+	for name, line := range map[string]enginetest.Line{"cut": cut, "silent": silent} {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+				old := n[0].begin(t, "k")
+				n[0].line.SetLine(line)
+				time.Sleep(2 * lease)
+				n[0].line.SetLine(good)
+				time.Sleep(5 * lease / 2)
+				n[1].forget(t, "k")
+				wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
+				wantGot(t, "the caller from before, whose lease was lost", (<-old.result).v, "new")
+			})
+		})
+	}
+}
+
+// A claim is held up, so its process loads without an answer. Then another
+// process forgets the key, and finds nothing. The claim that arrives after
+// that is not to give later callers the load from before.
+func TestLateClaimDoesNotDefeatForget(t *testing.T) {
+	for _, after := range []time.Duration{0, time.Second, lease - 5*time.Second, lease, 2 * lease} {
+		t.Run(fmt.Sprint("after=", after), func(t *testing.T) {
+			inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+				n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Held: true}})
+				old := n[0].begin(t, "k")
+				n[1].forget(t, "k")
+				time.Sleep(after)
+				n[0].line.SetLine(good) // the claim arrives
+				time.Sleep(100 * time.Millisecond)
+				newer := make(chan string)
+				go func() { newer <- n[1].call(t, "k", "new") }()
+				synctest.Wait()
+				time.Sleep(lease / 4)
+				old.give("old")
+				wantGot(t, "the caller from before", (<-old.result).v, "old")
+				wantGot(t, "a call after Forget", <-newer, "new")
+			})
+		})
+	}
+}
+
+// The answer to a claim is lost. When the claim is found to have got through,
+// part of its lease has gone, so it is renewed at once.
+func TestClaimThatIsReadBackIsRenewedAtOnce(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].line.SetLine(enginetest.Line{Answers: enginetest.Way{Held: true}})
+		l := n[0].begin(t, "k")
+		there := make(chan string)
+		go func() { there <- n[1].call(t, "k", "another load") }()
+		time.Sleep(1200 * time.Millisecond) // 1.7 s since the claim
+		n[0].line.SetLine(good)
+		time.Sleep(3 * time.Second)
+		l.give("v")
+		wantGot(t, "where fn ran", (<-l.result).v, "v")
+		wantGot(t, "elsewhere", <-there, "v")
+	}, fleet.Lease(2*time.Second), fleet.EngineTimeout(500*time.Millisecond))
+}
+
+// Processes that require the engine's leave load one after the other where
+// the value cannot be sent.
+func TestWithheldValueWithRequireEngine(t *testing.T) {
+	inFleet(t, 4, func(t *testing.T, store *enginetest.Fake, n []node) {
+		running, most, loads := 0, 0, 0
+		results := make(chan result)
+		for _, n := range n {
+			go func() {
+				v, err, _ := n.DoContext(t.Context(), "k", func(context.Context) (string, error) {
+					running++ // in a bubble with sleeps, one goroutine at a time runs here
+					loads++
+					most = max(most, running)
+					time.Sleep(time.Second)
+					running--
+					return unencodable, nil
+				})
+				results <- result{v, err}
+			}()
+		}
+		for range n {
+			if r := <-results; r.v != unencodable || r.err != nil {
+				t.Errorf("a call got %+v, want the value", r)
+			}
+		}
+		if most != 1 || loads != len(n) {
+			t.Errorf("%d loads, %d at a time, want %d, one at a time", loads, most, len(n))
+		}
+	}, fleet.RequireEngine(), fleet.Encoding(codec{}))
+}
+
+// Forget gives the load of a dead process no more time.
+func TestForgetDoesNotProlongATakeover(t *testing.T) {
+	inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].begin(t, "k")
+		n[0].line.SetLine(cut)
+		died := time.Now()
+		tookOver := make(chan time.Duration, 1)
+		go n[1].DoContext(t.Context(), "k", func(context.Context) (string, error) {
+			tookOver <- time.Since(died)
+			return "v", nil
+		})
+		time.Sleep(3500 * time.Millisecond)
+		n[2].forget(t, "k")
+		if d := <-tookOver; d < 4*time.Second-100*time.Millisecond || d > 5*time.Second {
+			t.Errorf("took over after %v, want the lease of 4s, and a second at most", d)
+		}
+	}, fleet.Lease(4*time.Second), fleet.EngineTimeout(time.Second))
+}
+
+// A call that joins where the holder is cut off gets no old value, however
+// long the engine keeps results.
+func TestLateJoinerOfACutOffHolder(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		old := n[0].begin(t, "k")
+		n[0].line.SetLine(cut)
+		time.Sleep(lease + time.Second)
+		wantGot(t, "who takes over", n[1].call(t, "k", "newer"), "newer")
+		time.Sleep(15 * time.Second)
+		wantGot(t, "a call at the holder, 15 s later", n[0].call(t, "k", "newest"), "newest")
+		n[0].line.SetLine(good)
+		wantGot(t, "the holder's first caller", (<-old.result).v, "newer")
+	}, fleet.Linger(time.Hour))
+}
+
+// A result that is held up on its way is not delivered after the lease.
+func TestHeldUpResultIsDeliveredWithinTheLeaseOrNot(t *testing.T) {
+	for _, late := range []time.Duration{lease / 2, lease + time.Second} {
+		t.Run(fmt.Sprint("late=", late), func(t *testing.T) {
+			inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+				l := n[0].begin(t, "k")
+				n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Late: late}})
+				l.give("old")
+				wantGot(t, "where fn ran", (<-l.result).v, "old")
+				n[0].line.SetLine(cut)
+				want := "old" // its holder could not say that it has ended
+				if late > lease {
+					want = "new"
+				}
+				wantGot(t, "a call elsewhere", n[1].call(t, "k", "new"), want)
+			})
+		})
+	}
+}
+
+// A connection that is silent, but not known to be down, costs one call the
+// EngineTimeout, and the next ones nothing; and it is tried again.
+func TestSilentEngineCostsOneCall(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].line.SetLine(silent)
+		var took []time.Duration
+		for range 4 {
+			began := time.Now()
+			wantGot(t, "a call", n[0].call(t, "k", "v"), "v")
+			took = append(took, time.Since(began))
+		}
+		for i, want := range []time.Duration{timeout, 0, 0, 0} {
+			if took[i] != want {
+				t.Errorf("calls took %v, want 2s and then nothing", took)
+				break
+			}
+		}
+		n[0].line.SetLine(good)
+		time.Sleep(lease / 2)
+		n[0].call(t, "k", "v")
+		if s := n[0].Stats(); s.Fallbacks != 4 {
+			t.Errorf("%d fallbacks of 5 calls, want 4: the engine is asked again", s.Fallbacks)
+		}
+	})
+}
+
+const unencodable = "unencodable"
+
+// A codec does not encode one value.
+type codec struct{}
+
+func (codec) Marshal(v any) ([]byte, error) {
+	if v == unencodable {
+		return nil, errors.New("unencodable")
+	}
+	return []byte(v.(string)), nil
+}
+
+func (codec) Unmarshal(data []byte, v any) error {
+	*v.(*string) = string(data)
+	return nil
+}

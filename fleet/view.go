@@ -1,0 +1,145 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+package fleet
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"example.com/singleflight/fleet/internal/engine"
+)
+
+// A view is what one flight, or one Forget, knows of the records of a key. It
+// learns from the answers to its requests and, while it watches, from the
+// engine's news. It belongs to one goroutine at a time.
+type view struct {
+	*client
+	key string
+
+	seen  map[string]record // the latest known record of each part; none at first
+	fresh bool              // nothing was observed since the engine was last asked
+
+	updates <-chan engine.Entry // the news of the key; nil if it is not watched
+	unwatch context.CancelFunc
+}
+
+func newView(c *client, key string) *view {
+	return &view{client: c, key: key, seen: make(map[string]record), unwatch: func() {}}
+}
+
+// clone returns a view that knows the same, for another goroutine.
+func (v *view) clone() *view {
+	c := newView(v.client, v.key)
+	c.seen = maps.Clone(v.seen)
+	return c
+}
+
+// find returns the record of the load with a token, and the part it is under.
+// The record is free where the load is not known to be anywhere.
+func (v *view) find(token string) (part string, r record) {
+	if r := v.seen[now]; r.Token == token && r.State != moved {
+		return now, r
+	}
+	return token, v.seen[token]
+}
+
+// write replaces the record that was seen under part by r, which is kept for
+// ttl. See [engine.Engine] for the errors.
+func (v *view) write(ctx context.Context, part string, r record, ttl time.Duration) error {
+	put := engine.Put{
+		Expect: v.seen[part].expect(),
+		Data:   r.encode(),
+		TTL:    ttl,
+		Quiet:  r.State != pending,
+	}
+	err := v.request(ctx, func(ctx context.Context) (err error) {
+		r.rev, err = v.engine.Write(ctx, engine.Name{Key: v.key, Part: part}, put)
+		return err
+	})
+	if err == nil {
+		r.gone = false
+		v.seen[part], v.fresh = r, false
+	}
+	return err
+}
+
+// fetch asks the engine for the current load and, if that is not the one with
+// token, where that one has gone. Token may be empty.
+//
+// The order matters: a Forget writes the new place first, so that a load that
+// is no longer in the old one is found in the new.
+func (v *view) fetch(ctx context.Context, token string) error {
+	if err := v.fetchPart(ctx, now); err != nil {
+		return err
+	}
+	if r := v.seen[now]; token != "" && (r.Token != token || r.State == moved) {
+		if err := v.fetchPart(ctx, token); err != nil {
+			return err
+		}
+	}
+	v.fresh = true
+	return nil
+}
+
+// fetchPart asks the engine for one record. The answer is later than all that
+// was seen before the question, even if its revision is lower, since the
+// store may have lost some.
+func (v *view) fetchPart(ctx context.Context, part string) error {
+	var e engine.Entry
+	err := v.request(ctx, func(ctx context.Context) (err error) {
+		e, err = v.engine.Latest(ctx, engine.Name{Key: v.key, Part: part})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r := recordOf(e)
+	if e.Gone {
+		r.rev = v.seen[part].rev
+	}
+	v.seen[part] = r
+	return nil
+}
+
+// observe notes what the watch tells, unless something later is known: the
+// news may be behind the answers to requests.
+func (v *view) observe(e engine.Entry) {
+	last := v.seen[e.Part]
+	if e.Rev > last.rev || e.Gone && e.Rev == last.rev {
+		v.seen[e.Part], v.fresh = recordOf(e), false
+	}
+}
+
+func recordOf(e engine.Entry) record {
+	r := decode(e.Data)
+	r.rev, r.gone, r.time = e.Rev, e.Gone, e.Time
+	return r
+}
+
+// watch has updates bring the news, if it does not already. Without it the
+// engine has to be asked, and what comes and goes in between is missed.
+func (v *view) watch() {
+	if v.updates != nil {
+		return
+	}
+	v.stopWatching()
+	ctx, cancel := context.WithCancel(context.Background())
+	v.updates, v.unwatch = v.engine.Watch(ctx, v.key), cancel
+}
+
+func (v *view) stopWatching() {
+	v.unwatch()
+	v.updates = nil
+}
+
+// handleUpdate takes what was received from updates.
+func (v *view) handleUpdate(e engine.Entry, open bool) {
+	if !open {
+		v.updates = nil
+		return
+	}
+	v.observe(e)
+}
