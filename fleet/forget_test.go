@@ -6,7 +6,6 @@ package fleet_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -18,125 +17,10 @@ import (
 
 // What Forget reaches, and what comes late: faults of the engine, in bubbles.
 
-const (
-	lease   = 10 * time.Second
-	timeout = 2 * time.Second
-)
-
-var (
-	good   = enginetest.Line{}
-	cut    = enginetest.Line{Cut: true}
-	silent = enginetest.Line{Requests: enginetest.Way{Held: true}, Answers: enginetest.Way{Held: true}, News: enginetest.Way{Held: true}}
-)
-
-// A node is a process: a Group with a connection of its own.
-type node struct {
-	*fleet.Group[string]
-	line *enginetest.Conn
-}
-
-// inFleet runs f in a bubble, with as many nodes, for each kind of engine.
-func inFleet(t *testing.T, nodes int, f func(t *testing.T, store *enginetest.Fake, n []node), opts ...fleet.Option) {
-	t.Helper()
-	for _, gone := range []bool{false, true} {
-		t.Run(fmt.Sprintf("gone=%v", gone), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				store := enginetest.NewFake(enginetest.FakeOptions{Gone: gone})
-				defer store.Close()
-				var n []node
-				for range nodes {
-					line := store.Connect()
-					g, err := fleet.New[string](line, opts...)
-					if err != nil {
-						t.Fatal(err)
-					}
-					n = append(n, node{g, line})
-				}
-				f(t, store, n)
-				for _, n := range n {
-					n.line.SetLine(good)
-				}
-				time.Sleep(2 * time.Hour)
-				if r, w := store.Records(), store.Watches(); r != 0 || w != 0 {
-					t.Errorf("%d records and %d watches are left, want none", r, w)
-				}
-			})
-		})
-	}
-}
-
-// A result is what a call returned.
-type result struct {
-	v   string
-	err error
-}
-
-// A load is a fn under the test's control.
-type load struct {
-	ctx    context.Context
-	end    chan result
-	result chan result // of the call that made it
-}
-
-// begin calls g in the background, and returns when fn runs.
-func (n node) begin(t *testing.T, key string) *load {
-	t.Helper()
-	l := &load{end: make(chan result, 1), result: make(chan result, 1)}
-	running := make(chan struct{})
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
-	go func() {
-		v, err, _ := n.DoContext(ctx, key, func(ctx context.Context) (string, error) {
-			l.ctx = ctx
-			close(running)
-			select {
-			case r := <-l.end:
-				return r.v, r.err
-			case <-ctx.Done():
-				return "", ctx.Err()
-			}
-		})
-		l.result <- result{v, err}
-	}()
-	select {
-	case <-running:
-	case r := <-l.result:
-		t.Fatalf("begin(%q): got %+v, want a load", key, r)
-	}
-	return l
-}
-
-// give ends the load.
-func (l *load) give(v string) { l.end <- result{v: v} }
-
-// call makes a call whose own fn returns v, and returns what it got.
-func (n node) call(t *testing.T, key, v string) string {
-	t.Helper()
-	got, err, _ := n.DoContext(t.Context(), key, func(context.Context) (string, error) { return v, nil })
-	if err != nil {
-		t.Errorf("DoContext(%q): %v", key, err)
-	}
-	return got
-}
-
-func (n node) forget(t *testing.T, key string) {
-	t.Helper()
-	if err := n.Forget(t.Context(), key); err != nil {
-		t.Fatalf("Forget(%q): %v", key, err)
-	}
-}
-
-func wantGot(t *testing.T, who, got, want string) {
-	t.Helper()
-	if got != want {
-		t.Errorf("%s got %q, want %q", who, got, want)
-	}
-}
-
 // A load that runs without the engine has no record that a Forget could find.
 // So it is not joined any more once the engine answers.
 func TestForgetReachesALoadWithoutEngine(t *testing.T) {
-	for name, line := range map[string]enginetest.Line{"cut": cut, "silent": silent} {
+	for name, line := range broken {
 		t.Run(name, func(t *testing.T) {
 			inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 				n[0].line.SetLine(line)
@@ -177,7 +61,7 @@ func TestForgetReachesALoadAfterAWithheldValue(t *testing.T) {
 
 // The same for a holder that was cut off for longer than its lease.
 func TestForgetReachesAHolderThatWasCutOff(t *testing.T) {
-	for name, line := range map[string]enginetest.Line{"cut": cut, "silent": silent} {
+	for name, line := range broken {
 		t.Run(name, func(t *testing.T) {
 			inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 				old := n[0].begin(t, "k")
@@ -251,7 +135,7 @@ func TestWithheldValueWithRequireEngine(t *testing.T) {
 					running--
 					return unencodable, nil
 				})
-				results <- result{v, err}
+				results <- result{v: v, err: err}
 			}()
 		}
 		for range n {
@@ -343,21 +227,4 @@ func TestSilentEngineCostsOneCall(t *testing.T) {
 			t.Errorf("%d fallbacks of 5 calls, want 4: the engine is asked again", s.Fallbacks)
 		}
 	})
-}
-
-const unencodable = "unencodable"
-
-// A codec does not encode one value.
-type codec struct{}
-
-func (codec) Marshal(v any) ([]byte, error) {
-	if v == unencodable {
-		return nil, errors.New("unencodable")
-	}
-	return []byte(v.(string)), nil
-}
-
-func (codec) Unmarshal(data []byte, v any) error {
-	*v.(*string) = string(data)
-	return nil
 }
