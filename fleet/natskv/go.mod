@@ -8,6 +8,7 @@ replace (
 )
 
 require (
+	example.com/singleflight v0.0.0
 	example.com/singleflight/fleet v0.0.0
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/nats-io/nats.go v1.55.0

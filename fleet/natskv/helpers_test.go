@@ -5,12 +5,13 @@
 package natskv_test
 
 import (
+	"bytes"
 	"context"
-	"flag"
+	"errors"
 	"fmt"
 	"net"
 	"os"
-	"runtime/pprof"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -20,33 +21,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"example.com/singleflight"
+	"example.com/singleflight/fleet"
 	"example.com/singleflight/fleet/natskv"
 )
-
-func TestMain(m *testing.M) {
-	flag.Set("test.parallel", "8") // unless given: they wait, most of the time, for the server's clock
-	status := m.Run()
-	if status == 0 {
-		status = leaks()
-	}
-	os.Exit(status)
-}
-
-// leaks fails the run if a goroutine has outlived its test.
-func leaks() int {
-	var b strings.Builder
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		b.Reset()
-		pprof.Lookup("goroutine").WriteTo(&b, 1)
-		if s := b.String(); !strings.Contains(s, "singleflight/fleet.") && !strings.Contains(s, "fleet/natskv.") && !strings.Contains(s, "jetstream.(*kvs)") {
-			return 0
-		}
-		if time.Now().After(deadline) {
-			fmt.Println("goroutines of the package are left:\n", b.String())
-			return 1
-		}
-	}
-}
 
 // patience is for what will happen, on a machine that does other things too.
 const patience = 30 * time.Second
@@ -58,6 +36,13 @@ func until(t testing.TB, what string, cond func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited %v for %s", patience, what)
 		}
+	}
+}
+
+// slow is for tests with processes or clusters, which -short leaves out.
+func slow(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short")
 	}
 }
 
@@ -144,6 +129,235 @@ func streamInfo(t testing.TB, js jetstream.JetStream) *jetstream.StreamInfo {
 		t.Fatal(err)
 	}
 	return s.CachedInfo()
+}
+
+// newGroup returns a Group on the bucket.
+func newGroup[V any](t testing.TB, js jetstream.JetStream, opts ...fleet.Option) *fleet.Group[V] {
+	t.Helper()
+	g, err := fleet.New[V](open(t, js), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// A world is an engine, and Groups with a connection of their own to it, as
+// processes have.
+type world struct {
+	t    testing.TB
+	srv  *server.Server
+	opts *server.Options
+	js   jetstream.JetStream
+	e    []*natskv.Engine
+	g    []*fleet.Group[string]
+}
+
+func newWorld(t testing.TB, groups int, opts ...fleet.Option) *world {
+	t.Helper()
+	return newWorldOn(t, jetstream.KeyValueConfig{}, groups, opts...)
+}
+
+func newWorldOn(t testing.TB, cfg jetstream.KeyValueConfig, groups int, opts ...fleet.Option) *world {
+	t.Helper()
+	return newWorldWith(t, new(server.Options), cfg, groups, opts...)
+}
+
+func newWorldWith(t testing.TB, srv *server.Options, cfg jetstream.KeyValueConfig, groups int, opts ...fleet.Option) *world {
+	t.Helper()
+	w := &world{t: t, opts: srv}
+	w.srv = serve(t, w.opts)
+	w.js = dial(t, w.srv.ClientURL())
+	create(t, w.js, cfg)
+	for range groups {
+		w.join(opts...)
+	}
+	return w
+}
+
+func (w *world) info() *jetstream.StreamInfo {
+	w.t.Helper()
+	return streamInfo(w.t, w.js)
+}
+
+// join adds a Group.
+func (w *world) join(opts ...fleet.Option) {
+	w.t.Helper()
+	e := open(w.t, dial(w.t, w.srv.ClientURL()))
+	g, err := fleet.New[string](e, opts...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.e, w.g = append(w.e, e), append(w.g, g)
+}
+
+// watched waits until n flights wait or keep a lease: each has a watch.
+func (w *world) watched(n int) {
+	w.t.Helper()
+	until(w.t, fmt.Sprintf("%d watches", n), func() bool { return w.info().State.Consumers == n })
+}
+
+// empty waits until nothing is left in the bucket.
+func (w *world) empty() {
+	w.t.Helper()
+	until(w.t, "an empty bucket", func() bool { return w.info().State.Msgs == 0 })
+}
+
+// watches is how many there are of a key, or -1 if nobody knows. Those of
+// earlier keys may be late, or outlive their flight where a node was lost.
+func watches(js jetstream.JetStream, key string) int {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	s, err := js.Stream(ctx, "KV_"+bucket)
+	if err != nil {
+		return -1
+	}
+	n := 0
+	list := s.ListConsumers(ctx)
+	for i := range list.Info() {
+		if i.Config.FilterSubject == "$KV."+bucket+"."+key+".*" {
+			n++
+		}
+	}
+	if list.Err() != nil {
+		return -1
+	}
+	return n
+}
+
+// A ledger counts loads outside the engine, and of all processes.
+type ledger string
+
+func newLedger(t testing.TB) ledger { return ledger(filepath.Join(t.TempDir(), "loads")) }
+
+func (l ledger) add(line string) error {
+	f, err := os.OpenFile(string(l), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, line)
+	return errors.Join(err, f.Close())
+}
+
+func (l ledger) lines() []string {
+	b, _ := os.ReadFile(string(l))
+	return strings.Fields(string(b))
+}
+
+// An answer is what a caller got.
+type answer struct {
+	v      string
+	err    error
+	shared bool
+	panic  any
+	exited bool
+}
+
+// A call is one in progress.
+type call struct {
+	answer chan answer
+	cancel context.CancelFunc
+}
+
+// start calls DoContext on a goroutine of its own.
+func start(t testing.TB, g *fleet.Group[string], key string, fn func(context.Context) (string, error)) *call {
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	c := &call{make(chan answer, 1), cancel}
+	go func() {
+		a := answer{exited: true}
+		defer func() {
+			if p := recover(); p != nil {
+				a.panic, a.exited = p, false
+			}
+			c.answer <- a
+		}()
+		a.v, a.err, a.shared = g.DoContext(ctx, key, fn)
+		a.exited = false
+	}()
+	return c
+}
+
+func (c *call) wait(t testing.TB) answer {
+	t.Helper()
+	select {
+	case a := <-c.answer:
+		return a
+	case <-time.After(patience):
+		t.Fatalf("no answer within %v", patience)
+		panic("unreachable")
+	}
+}
+
+func (c *call) want(t testing.TB, who, v string) {
+	t.Helper()
+	if a := c.wait(t); a.v != v || a.err != nil || a.panic != nil || a.exited {
+		t.Errorf("%s got %+v (%v), want %q", who, a, a.err, v)
+	}
+}
+
+// A loader is a fn that says when it runs, and goes on when told.
+type loader struct {
+	began chan context.Context
+	end   chan func() (string, error)
+}
+
+func newLoader() *loader {
+	return &loader{make(chan context.Context, 100), make(chan func() (string, error), 100)}
+}
+
+func (l *loader) fn(ctx context.Context) (string, error) {
+	l.began <- ctx
+	select {
+	case end := <-l.end:
+		return end()
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+func (l *loader) running(t testing.TB) context.Context {
+	t.Helper()
+	select {
+	case ctx := <-l.began:
+		return ctx
+	case <-time.After(patience):
+		t.Fatalf("no load within %v", patience)
+		panic("unreachable")
+	}
+}
+
+func (l *loader) give(v string) { l.end <- func() (string, error) { return v, nil } }
+
+// idle fails the test if a load runs that should not.
+func (l *loader) idle(t testing.TB) {
+	t.Helper()
+	if n := len(l.began); n != 0 {
+		t.Errorf("%d more loads than wanted", n)
+	}
+}
+
+// begin has g load key, and returns when it does.
+func begin(t *testing.T, g *fleet.Group[string], key string) (*loader, *call, context.Context) {
+	t.Helper()
+	l := newLoader()
+	c := start(t, g, key, l.fn)
+	return l, c, l.running(t)
+}
+
+// never is the fn of who should get another's result.
+func never(context.Context) (string, error) { return "", errors.New("loaded what another was loading") }
+
+func returns(v string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return v, nil }
+}
+
+func wantStats(t *testing.T, who string, g *fleet.Group[string], want fleet.Stats) {
+	t.Helper()
+	got := g.Stats()
+	got.Callers = singleflight.Stats{}
+	if got != want {
+		t.Errorf("%s: stats %+v, want %+v", who, got, want)
+	}
 }
 
 // A line is a network between a client and a server, that can be cut and
@@ -249,3 +463,20 @@ func (l *line) set(heard, said bool) {
 
 func (l *line) cut()  { l.set(false, false) }
 func (l *line) mend() { l.set(true, true) }
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}

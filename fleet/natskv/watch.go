@@ -19,20 +19,34 @@ const (
 )
 
 // Watch is for package fleet.
+//
+// It is tempting to leave it to the client to go on with a watch when the
+// connection is back. But a marker may have come and gone meanwhile. And where
+// the server was restarted, the client notices that it has forgotten the watch
+// only when two heartbeats are missing, after ten seconds or more.
 func (e *Engine) Watch(ctx context.Context, key string) <-chan engine.Entry {
 	updates := make(chan engine.Entry)
-	ctx, cancel := e.until(ctx)
+	down := e.Down() // also after Close
+	select {
+	case <-ctx.Done():
+		close(updates)
+		return updates
+	case <-down:
+		close(updates)
+		return updates
+	default:
+	}
 	go func() {
-		defer cancel()
 		defer close(updates)
 		made := e.subscribe(key)
 		select {
 		case w := <-made:
-			e.forward(ctx, w, updates, len(encodeKey(key))+1)
-			go w.stop()
+			w.forward(ctx, down, updates, len(encodeKey(key))+1)
+			made <- w
 		case <-ctx.Done():
-			go func() { (<-made).stop() }()
+		case <-down:
 		}
+		go func() { (<-made).stop() }()
 	}()
 	return updates
 }
@@ -45,20 +59,14 @@ type watcher struct {
 
 // subscribe asks the server for a watch of key.
 //
-// It is tempting to break that off when nobody wants it any more. But if a
-// watch is broken off before its answer is there, it stays with the server for
+// It is tempting to break that off when the watch is not wanted any more. But
+// if it is broken off before its answer is there, it stays with the server for
 // seconds. A server that refuses it, for want of a permission, does not
 // answer at all.
-func (e *Engine) subscribe(key string) <-chan watcher {
+func (e *Engine) subscribe(key string) chan watcher {
 	made := make(chan watcher, 1)
 	go func() {
 		ctx, cancel := context.WithCancel(context.Background())
-		if !e.conn.IsConnected() {
-			// The client would ask the server when it is back, for a watch
-			// that nobody wants any more.
-			made <- watcher{nil, cancel}
-			return
-		}
 		late := time.AfterFunc(watchTimeout, cancel)
 		w, err := e.kv.Watch(ctx, encodeKey(key)+".*")
 		late.Stop()
@@ -70,13 +78,14 @@ func (e *Engine) subscribe(key string) <-chan watcher {
 	return made
 }
 
-// forward passes on what w brings until it or ctx ends. The part of a record
-// begins at that index of its name.
-func (e *Engine) forward(ctx context.Context, w watcher, updates chan<- engine.Entry, part int) {
+// forward passes on what w brings until it ends, ctx is done, or the
+// connection goes down. The part of a record begins at that index of its name.
+func (w watcher) forward(ctx context.Context, down <-chan struct{}, updates chan<- engine.Entry, part int) {
 	if w.KeyWatcher == nil {
 		return
 	}
 	for {
+		var entry engine.Entry
 		select {
 		case u, open := <-w.Updates():
 			if !open {
@@ -85,13 +94,17 @@ func (e *Engine) forward(ctx context.Context, w watcher, updates chan<- engine.E
 			if u == nil { // between what was there and what comes
 				continue
 			}
-			entry := engine.Entry{Part: u.Key()[part:], Rev: u.Revision(), Data: u.Value(), Time: u.Created()}
-			select {
-			case updates <- entry:
-			case <-ctx.Done():
-				return
-			}
+			entry = engine.Entry{Part: u.Key()[part:], Rev: u.Revision(), Data: u.Value(), Time: u.Created()}
 		case <-ctx.Done():
+			return
+		case <-down:
+			return
+		}
+		select {
+		case updates <- entry:
+		case <-ctx.Done():
+			return
+		case <-down:
 			return
 		}
 	}
