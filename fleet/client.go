@@ -28,6 +28,7 @@ type client struct {
 	errSilent error
 
 	mu     sync.Mutex
+	heard  time.Time // when the engine last answered
 	silent time.Time // until then nobody asks; zero while the engine answers
 }
 
@@ -60,6 +61,7 @@ func (c *client) request(ctx context.Context, do func(context.Context) error) er
 		case <-ctx.Done():
 		}
 	}()
+	begun := time.Now()
 	err := do(ctx)
 	switch {
 	case err == nil, errors.Is(err, engine.ErrTaken), errors.Is(err, engine.ErrTooLarge):
@@ -68,7 +70,7 @@ func (c *client) request(ctx context.Context, do func(context.Context) error) er
 	default:
 		err = context.Cause(ctx)
 		if err == c.errSilent {
-			c.unanswered()
+			c.unanswered(begun)
 		}
 	}
 	return err
@@ -83,13 +85,17 @@ func neverSent(err error) bool {
 func (c *client) answered() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.silent = time.Time{}
+	c.heard, c.silent = time.Now(), time.Time{}
 }
 
-func (c *client) unanswered() {
+// unanswered notes that a request was not answered, unless another one was
+// meanwhile.
+func (c *client) unanswered(begun time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.silent = time.Now().Add(c.pause)
+	if !c.heard.After(begun) {
+		c.silent = time.Now().Add(c.pause)
+	}
 }
 
 // available returns an error if the engine did not answer lately. It lets one

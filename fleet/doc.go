@@ -5,10 +5,8 @@
 // Package fleet suppresses duplicate calls across processes: one process does
 // the work, and the callers in all processes get its result.
 //
-// In one process a singleflight.Group makes one load of ten thousand; a
-// service that runs on fifty machines still makes fifty. Where that is too
-// many, this package has the processes agree on one, through an engine that
-// they share: NATS JetStream with package natskv, Redis with package redis.
+// The processes agree through an engine that they share: NATS JetStream with
+// package natskv, or Redis with package redis.
 //
 //	e, err := natskv.Open(ctx, js, "users")
 //	…
@@ -17,9 +15,6 @@
 //	u, err, _ := users.DoContext(ctx, id, func(ctx context.Context) (User, error) {
 //		return db.LoadUser(ctx, id)
 //	})
-//
-// In front of the engine is a singleflight.Group, so that a process asks the
-// engine once for all its callers of a key.
 //
 // # What is promised
 //
@@ -35,56 +30,34 @@
 // forgotten, two leases before; and if its process was stopped meanwhile, as
 // much longer as it was stopped.
 //
-// Each wait ends when the caller's context is done.
-//
 // # The lease
 //
-// The process that loads holds the key's record in the engine, and renews it at
-// half the lease while fn runs. Nobody polls: the processes that wait watch the
-// record, and the engine announces when it expires.
-//
-//   - The process dies: another that waits takes over, within the lease and a
-//     second.
-//   - It is stopped for longer than the lease: the same. When it goes on, its
-//     writes to the engine are rejected, fn's context is canceled, and its
-//     callers get the result of the newer load. What fn itself writes elsewhere
-//     is not rejected.
-//   - Its last caller leaves: fn's context is canceled, and another process that
-//     waits takes over at once.
-//   - fn fails or panics: the other processes are told, and do not take over.
-//
-// Only the engine's clock counts, and the clocks of the processes may differ.
-// If the engine's clock is set forward, leases end early.
+// The process that loads renews its lease, at half the [Lease], while fn runs.
+// If it dies, another that waits takes over within the lease and a second. If
+// it loses the lease but lives, because it was stopped or cut off, then fn's
+// context is canceled when it finds that another has taken over, and its
+// callers get the result of that newer load. What fn itself writes elsewhere,
+// to a database say, is not rejected. Only the engine's clock counts; if that
+// is set forward, leases end early.
 //
 // # Without the engine
 //
 // A process that gets no answer from the engine loads for itself, once for all
-// its callers, and counts that in [Stats]; with [RequireEngine] its callers get
-// [ErrUnavailable] instead. It finds out at once if the connection is known to
-// be down, and otherwise after the [EngineTimeout].
-//
-//   - A process is cut off: it loads for itself. If it held a key, it goes on
-//     and gives its callers what it found, while another process takes over
-//     when the lease has ended. So there are two loads.
-//   - When the engine answers again, later calls in that process no longer join
-//     a load that began without it, since a Forget could not have reached that.
-//   - A result that cannot be delivered goes to the callers in its own process
-//     only. The others load again, at the latest at the end of the lease.
+// its callers, or returns [ErrUnavailable] with [RequireEngine]. It finds out
+// at once if the connection is known to be down, and otherwise after the
+// [EngineTimeout]. Once the engine answers again, later calls in that process
+// do not join that load, since a Forget could not have reached it.
 //
 // # What to watch for
 //
 // The rules for fn in package singleflight hold here too. Beyond them:
 //
 //   - A value has to survive the journey: by default what encoding/json makes of
-//     it, and no larger than the engine stores. One that cannot be sent goes to
-//     the callers in the process that loaded it, and the other processes then
-//     load for themselves. A warning is logged, once.
-//   - A load costs the engine some requests, and the callers milliseconds. That
-//     is too much for loads that take less.
-//   - A load must not wait for its own key, also not in another process, unless
-//     a time limit inside fn ends that.
-//   - The text of an error, or of a panic's value, is sent to the other
-//     processes.
+//     it, and no larger than the engine stores. The callers of one that cannot
+//     be sent get it in the process that loaded it; the others load for
+//     themselves.
+//   - A load costs the engine some requests, and the callers milliseconds.
+//   - The text of an error, or of a panic's value, goes to the other processes.
 //
 // # Origin
 //

@@ -64,7 +64,7 @@ func TestOneLoadInTheFleet(t *testing.T) {
 		wantWatches(t, store, 8)
 		l.give("v")
 		for i, c := range calls {
-			if got, want := <-c.result, (result{v: "v", shared: i < 2}); got != want {
+			if got, want := c.wait(t), (result{v: "v", shared: i < 2}); got != want {
 				t.Errorf("caller %d got %+v, want %+v", i, got, want)
 			}
 		}
@@ -121,10 +121,10 @@ func TestErrorReachesEveryProcess(t *testing.T) {
 		settle()
 		errBroken := errors.New("broken")
 		l.end <- func() (string, error) { return "partial", errBroken }
-		if r := <-l.result; r.v != "partial" || r.err != errBroken {
+		if r := l.wait(t); r.v != "partial" || r.err != errBroken {
 			t.Errorf("where fn ran: %+v, want partial, %v", r, errBroken)
 		}
-		r := <-there.result
+		r := there.wait(t)
 		if remote, ok := errors.AsType[*fleet.RemoteError](r.err); !ok || remote.Message != "broken" || r.v != "" {
 			t.Errorf("elsewhere: %+v, want a RemoteError: broken", r)
 		}
@@ -147,10 +147,10 @@ func TestOddErrorReachesEveryProcess(t *testing.T) {
 			there := n[1].start(t, "k", never)
 			settle()
 			l.end <- func() (string, error) { return "", err }
-			if r := <-l.result; r.err != err {
+			if r := l.wait(t); r.err != err {
 				t.Errorf("where fn ran: %.100v, want the same error", r)
 			}
-			r := <-there.result
+			r := there.wait(t)
 			if remote, ok := errors.AsType[*fleet.RemoteError](r.err); !ok || remote.Message != text {
 				t.Errorf("elsewhere: %.100v, want a RemoteError: %.100s", r, text)
 			}
@@ -174,13 +174,13 @@ func TestPanicStaysInItsProcess(t *testing.T) {
 		settle()
 		l.end <- explode
 		for _, c := range []*call{l.call, joined} {
-			r := <-c.result
+			r := c.wait(t)
 			p, ok := r.panic.(*singleflight.PanicError)
 			if !ok || p.Value != "boom" || !strings.Contains(string(p.Stack), "explode") {
 				t.Errorf("where fn ran: %+v, want a PanicError: boom, with the stack of fn", r)
 			}
 		}
-		r := <-there.result
+		r := there.wait(t)
 		if remote, ok := errors.AsType[*fleet.RemoteError](r.err); !ok || remote.Message != "panic: boom" {
 			t.Errorf("elsewhere: %+v, want a RemoteError: panic: boom", r)
 		}
@@ -193,10 +193,10 @@ func TestGoexitStaysInItsProcess(t *testing.T) {
 		there := n[1].start(t, "k", never)
 		settle()
 		l.end <- func() (string, error) { runtime.Goexit(); return "", nil }
-		if r := <-l.result; !r.exited {
+		if r := l.wait(t); !r.exited {
 			t.Errorf("where fn ran: %+v, want the caller's goroutine to exit", r)
 		}
-		r := <-there.result
+		r := there.wait(t)
 		if remote, ok := errors.AsType[*fleet.RemoteError](r.err); !ok || remote.Message != singleflight.ErrGoexit.Error() {
 			t.Errorf("elsewhere: %+v, want a RemoteError: %v", r, singleflight.ErrGoexit)
 		}
@@ -215,7 +215,7 @@ func TestBadCallsPanic(t *testing.T) {
 			n[0].DoContext(none, "k", never)
 		}()
 		c := n[0].start(t, "k", nil)
-		if r := <-c.result; r.panic == nil {
+		if r := c.wait(t); r.panic == nil {
 			t.Errorf("nil fn: %+v, want a panic", r)
 		}
 	})

@@ -20,7 +20,8 @@ import (
 // A load that runs without the engine has no record that a Forget could find.
 // So it is not joined any more once the engine answers.
 func TestForgetReachesALoadWithoutEngine(t *testing.T) {
-	for name, line := range broken {
+	lost := enginetest.Line{Requests: enginetest.Way{Lost: true}}
+	for name, line := range map[string]enginetest.Line{"cut": cut, "silent": silent, "lost": lost} {
 		t.Run(name, func(t *testing.T) {
 			inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 				n[0].line.SetLine(line)
@@ -28,9 +29,10 @@ func TestForgetReachesALoadWithoutEngine(t *testing.T) {
 				n[0].line.SetLine(good)
 				time.Sleep(5 * lease / 2)
 				n[1].forget(t, "k")
+				time.Sleep(news)
 				wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
 				old.give("old")
-				wantGot(t, "the caller from before", (<-old.result).v, "old")
+				old.want(t, "the caller from before", "old")
 			})
 		})
 	}
@@ -40,22 +42,16 @@ func TestForgetReachesALoadWithoutEngine(t *testing.T) {
 func TestForgetReachesALoadAfterAWithheldValue(t *testing.T) {
 	inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
 		first := n[0].begin(t, "k")
-		var old *load
-		began := make(chan struct{})
-		go func() {
-			old = n[1].begin(t, "k")
-			close(began)
-		}()
-		synctest.Wait()
+		old := n[1].ask(t, "k")
 		time.Sleep(time.Second)
 		first.give(unencodable)
-		<-first.result
-		<-began
+		<-old.running
 		time.Sleep(5 * lease / 2)
 		n[2].forget(t, "k")
+		time.Sleep(news)
 		wantGot(t, "a call after Forget", n[1].call(t, "k", "new"), "new")
 		old.give("old")
-		wantGot(t, "the caller from before", (<-old.result).v, "old")
+		old.want(t, "the caller from before", "old")
 	}, fleet.Encoding(codec{}))
 }
 
@@ -70,11 +66,25 @@ func TestForgetReachesAHolderThatWasCutOff(t *testing.T) {
 				n[0].line.SetLine(good)
 				time.Sleep(5 * lease / 2)
 				n[1].forget(t, "k")
+				time.Sleep(news)
 				wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
-				wantGot(t, "the caller from before, whose lease was lost", (<-old.result).v, "new")
+				old.want(t, "the caller from before, whose lease was lost", "new")
 			})
 		})
 	}
+}
+
+// The same for a holder whose lease was lost in the engine.
+func TestForgetReachesAHolderWhoseRecordIsGone(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		old := n[0].begin(t, "k")
+		store.StepClock(time.Hour)
+		time.Sleep(lease)
+		n[1].forget(t, "k")
+		time.Sleep(news)
+		wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
+		old.want(t, "the caller from before, whose lease was lost", "new")
+	})
 }
 
 // A claim is held up, so its process loads without an answer. Then another
@@ -95,7 +105,7 @@ func TestLateClaimDoesNotDefeatForget(t *testing.T) {
 				synctest.Wait()
 				time.Sleep(lease / 4)
 				old.give("old")
-				wantGot(t, "the caller from before", (<-old.result).v, "old")
+				old.want(t, "the caller from before", "old")
 				wantGot(t, "a call after Forget", <-newer, "new")
 			})
 		})
@@ -114,7 +124,7 @@ func TestClaimThatIsReadBackIsRenewedAtOnce(t *testing.T) {
 		n[0].line.SetLine(good)
 		time.Sleep(3 * time.Second)
 		l.give("v")
-		wantGot(t, "where fn ran", (<-l.result).v, "v")
+		l.want(t, "where fn ran", "v")
 		wantGot(t, "elsewhere", <-there, "v")
 	}, fleet.Lease(2*time.Second), fleet.EngineTimeout(500*time.Millisecond))
 }
@@ -179,7 +189,7 @@ func TestLateJoinerOfACutOffHolder(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		wantGot(t, "a call at the holder, 15 s later", n[0].call(t, "k", "newest"), "newest")
 		n[0].line.SetLine(good)
-		wantGot(t, "the holder's first caller", (<-old.result).v, "newer")
+		old.want(t, "the holder's first caller", "newer")
 	}, fleet.Linger(time.Hour))
 }
 
@@ -191,7 +201,7 @@ func TestHeldUpResultIsDeliveredWithinTheLeaseOrNot(t *testing.T) {
 				l := n[0].begin(t, "k")
 				n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Late: late}})
 				l.give("old")
-				wantGot(t, "where fn ran", (<-l.result).v, "old")
+				l.want(t, "where fn ran", "old")
 				n[0].line.SetLine(cut)
 				want := "old" // its holder could not say that it has ended
 				if late > lease {
@@ -220,11 +230,30 @@ func TestSilentEngineCostsOneCall(t *testing.T) {
 				break
 			}
 		}
+		time.Sleep(2 * lease) // until nobody asks
 		n[0].line.SetLine(good)
-		time.Sleep(lease / 2)
 		n[0].call(t, "k", "v")
 		if s := n[0].Stats(); s.Fallbacks != 4 {
 			t.Errorf("%d fallbacks of 5 calls, want 4: the engine is asked again", s.Fallbacks)
 		}
+	})
+}
+
+// One request that is not answered says nothing, if others are.
+func TestOneSlowRequestDoesNotMakeAnEngineSilent(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Late: 2 * timeout}})
+		l := n[0].ask(t, "slow")
+		synctest.Wait()
+		n[0].line.SetLine(good)
+		time.Sleep(timeout / 2)
+		n[0].call(t, "k", "v")
+		<-l.running
+		n[0].call(t, "k", "v")
+		if s := n[0].Stats(); s.Fallbacks != 1 {
+			t.Errorf("%d fallbacks of 3 calls, want 1", s.Fallbacks)
+		}
+		l.give("v")
+		l.want(t, "the slow one", "v")
 	})
 }

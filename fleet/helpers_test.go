@@ -26,6 +26,8 @@ import (
 const (
 	lease   = 10 * time.Second
 	timeout = 2 * time.Second
+
+	news = 10 * time.Millisecond // longer than a message takes
 )
 
 // The lines between a process and the engine.
@@ -106,6 +108,9 @@ func inFleet(t *testing.T, nodes int, f func(t *testing.T, store *enginetest.Fak
 
 const maxData = 64 << 10
 
+// patience is for what will happen.
+const patience = time.Minute
+
 // settle lets messages arrive that are on their way.
 func settle() {
 	time.Sleep(100 * time.Millisecond)
@@ -155,16 +160,28 @@ func (n node) start(t *testing.T, key string, fn func(context.Context) (string, 
 	return c
 }
 
+// wait returns what the call got.
+func (c *call) wait(t *testing.T) result {
+	t.Helper()
+	select {
+	case r := <-c.result:
+		return r
+	case <-time.After(patience):
+		t.Fatalf("a call got nothing within %v", patience)
+		panic("unreachable")
+	}
+}
+
 func (c *call) want(t *testing.T, who, v string) {
 	t.Helper()
-	if r := <-c.result; r.v != v || r.err != nil || r.panic != nil || r.exited {
+	if r := c.wait(t); r.v != v || r.err != nil || r.panic != nil || r.exited {
 		t.Errorf("%s got %+v, want %q", who, r, v)
 	}
 }
 
 func (c *call) wantErr(t *testing.T, who string, want error) {
 	t.Helper()
-	if r := <-c.result; !errors.Is(r.err, want) || r.v != "" || r.panic != nil || r.exited {
+	if r := c.wait(t); !errors.Is(r.err, want) || r.v != "" || r.panic != nil || r.exited {
 		t.Errorf("%s got %+v, want %v", who, r, want)
 	}
 }
@@ -229,7 +246,9 @@ func returns(v string) func(context.Context) (string, error) {
 // call makes a call whose own fn returns v, and returns what it got.
 func (n node) call(t *testing.T, key, v string) string {
 	t.Helper()
-	got, err, _ := n.DoContext(t.Context(), key, returns(v))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	got, err, _ := n.DoContext(ctx, key, returns(v))
 	if err != nil {
 		t.Errorf("DoContext(%q): %v", key, err)
 	}
