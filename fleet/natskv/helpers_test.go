@@ -328,14 +328,6 @@ func (l *loader) running(t testing.TB) context.Context {
 
 func (l *loader) give(v string) { l.end <- func() (string, error) { return v, nil } }
 
-// idle fails the test if a load runs that should not.
-func (l *loader) idle(t testing.TB) {
-	t.Helper()
-	if n := len(l.began); n != 0 {
-		t.Errorf("%d more loads than wanted", n)
-	}
-}
-
 // begin has g load key, and returns when it does.
 func begin(t *testing.T, g *fleet.Group[string], key string) (*loader, *call, context.Context) {
 	t.Helper()

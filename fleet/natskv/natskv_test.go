@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -197,6 +198,37 @@ func TestDomain(t *testing.T) {
 	}
 }
 
+// A client of a leaf node reaches the bucket of the hub, and not the one of
+// that name beside it.
+func TestDomainBehindALeafNode(t *testing.T) {
+	t.Parallel()
+	hubOpts := &server.Options{ServerName: "hub", JetStreamDomain: "hub", LeafNode: server.LeafNodeOpts{Host: "127.0.0.1", Port: server.RANDOM_PORT}}
+	hub := serve(t, hubOpts)
+	atHub := dial(t, hub.ClientURL())
+	create(t, atHub, jetstream.KeyValueConfig{})
+	to := &url.URL{Scheme: "nats-leaf", Host: fmt.Sprint("127.0.0.1:", hubOpts.LeafNode.Port)}
+	leaf := serve(t, &server.Options{ServerName: "leaf", JetStreamDomain: "leaf",
+		LeafNode: server.LeafNodeOpts{Remotes: []*server.RemoteLeafOpts{{URLs: []*url.URL{to}}}}})
+	until(t, "the leaf node", func() bool { return hub.NumLeafNodes() == 1 })
+	atLeaf := dial(t, leaf.ClientURL())
+	create(t, atLeaf, jetstream.KeyValueConfig{})
+	js, err := jetstream.NewWithDomain(atLeaf.Conn(), "hub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := open(t, js)
+	updates := e.Watch(t.Context(), "k")
+	rev := write(t, e, name("k"), 0, "v")
+	wantData(t, e, name("k"), rev, "v")
+	wantData(t, open(t, atHub), name("k"), rev, "v")
+	if u, _ := next(t, updates); u.Rev != rev {
+		t.Errorf("the watch brings %+v, want revision %d", u, rev)
+	}
+	if n := streamInfo(t, atLeaf).State.LastSeq; n != 0 {
+		t.Errorf("%d writes at the leaf, want none", n)
+	}
+}
+
 // What a user of the server needs to be allowed, as the README lists it.
 func TestPermissions(t *testing.T) {
 	t.Parallel()
@@ -316,7 +348,7 @@ func TestWhatWriteSays(t *testing.T) {
 			tt.js = js
 		}
 		if tt.ctx == nil {
-			tt.ctx = t.Context()
+			tt.ctx = enough(t, patience)
 		}
 		e, err := natskv.Open(t.Context(), tt.js, tt.bucket)
 		if err != nil {
