@@ -428,7 +428,7 @@ func TestHolderThatLostItsLeaseGivesTheNewerValue(t *testing.T) {
 						newer := n[1].ask(t, "k")
 						settle()
 						n[0].line.SetLine(line)
-						<-newer.running // it has taken over
+						newer.awaitFn(t) // it has taken over
 						if over {
 							newer.give("newer")
 							newer.want(t, "where it was taken over", "newer")
@@ -462,7 +462,7 @@ func TestLateWriteIsRejected(t *testing.T) {
 		newer := n[1].ask(t, "k")
 		settle()
 		n[0].line.SetLine(silent)
-		<-newer.running
+		newer.awaitFn(t)
 		old.give("old") // fn has ended before the loss is known
 		time.Sleep(10 * time.Millisecond)
 		n[0].line.SetLine(good)
@@ -510,7 +510,7 @@ func TestLostAnswerToAClaim(t *testing.T) {
 					time.Sleep(timeout - time.Second) // the claim has no answer, and the reading back has
 					n[0].line.SetLine(good)
 				}
-				<-here.running
+				here.awaitFn(t)
 				n[0].line.SetLine(good)
 				time.Sleep(2 * lease) // it is renewed
 				here.give("v")
@@ -656,7 +656,7 @@ func TestConnectionLostWhileAsking(t *testing.T) {
 		}
 		lost := time.Now()
 		n[0].line.SetLine(cut)
-		<-l.running
+		l.awaitFn(t)
 		wantTook(t, "fell back", lost, 0)
 		l.give("v")
 		l.want(t, "the caller", "v")
@@ -670,7 +670,7 @@ func TestConnectionLostWhileWaiting(t *testing.T) {
 		settle()
 		lost := time.Now()
 		n[1].line.SetLine(cut)
-		<-waiting.running
+		waiting.awaitFn(t)
 		wantTook(t, "fell back", lost, 0)
 		waiting.give("alone")
 		waiting.want(t, "the caller that waited", "alone")
@@ -776,7 +776,7 @@ func TestCutOffWhileWaiting(t *testing.T) {
 		settle()
 		n[1].line.SetLine(silent)
 		cut := time.Now()
-		<-waiting.running
+		waiting.awaitFn(t)
 		if d := time.Since(cut); d > lease*3/4+timeout {
 			t.Errorf("fell back after %v, want at most three quarters of the lease of %v and the EngineTimeout of %v", d, lease, timeout)
 		}
@@ -986,7 +986,7 @@ func TestForgottenLoadIsGivenUp(t *testing.T) {
 				} else {
 					here.cancel()
 				}
-				<-there.running
+				there.awaitFn(t)
 				there.give("v")
 				there.want(t, "the caller that waited for the forgotten load", "v")
 				here.cancel()
@@ -1134,8 +1134,8 @@ func TestValueThatDoesNotTravel(t *testing.T) {
 					wantWatches(t, store, 3)
 					here.give(tt.value)
 					here.want(t, "where fn ran first", tt.value)
-					<-there.running
-					<-there2.running
+					there.awaitFn(t)
+					there2.awaitFn(t)
 					wantWatches(t, store, 0) // there is nothing more to wait for
 					there.give("one's own")
 					there2.give("one's own")

@@ -45,7 +45,7 @@ func TestForgetReachesALoadAfterAWithheldValue(t *testing.T) {
 		old := n[1].ask(t, "k")
 		time.Sleep(time.Second)
 		first.give(unencodable)
-		<-old.running
+		old.awaitFn(t)
 		time.Sleep(5 * lease / 2)
 		n[2].forget(t, "k")
 		time.Sleep(news)
@@ -248,7 +248,7 @@ func TestOneSlowRequestDoesNotMakeAnEngineSilent(t *testing.T) {
 		n[0].line.SetLine(good)
 		time.Sleep(timeout / 2)
 		n[0].call(t, "k", "v")
-		<-l.running
+		l.awaitFn(t)
 		n[0].call(t, "k", "v")
 		if s := n[0].Stats(); s.Fallbacks != 1 {
 			t.Errorf("%d fallbacks of 3 calls, want 1", s.Fallbacks)

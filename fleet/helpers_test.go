@@ -219,8 +219,20 @@ func (n node) begin(t *testing.T, key string) *load {
 	case <-l.running:
 	case r := <-l.result:
 		t.Fatalf("begin(%q): got %+v, want a load", key, r)
+	case <-time.After(patience):
+		t.Fatalf("begin(%q): no load within %v", key, patience)
 	}
 	return l
+}
+
+// awaitFn returns when fn runs.
+func (l *load) awaitFn(t *testing.T) {
+	t.Helper()
+	select {
+	case <-l.running:
+	case <-time.After(patience):
+		t.Fatalf("no load within %v", patience)
+	}
 }
 
 // runs reports whether fn has been called.
