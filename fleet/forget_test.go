@@ -6,12 +6,15 @@ package fleet_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"example.com/singleflight/fleet"
+	"example.com/singleflight/fleet/internal/engine"
 	"example.com/singleflight/fleet/internal/enginetest"
 )
 
@@ -57,7 +60,7 @@ func TestForgetReachesALoadAfterAWithheldValue(t *testing.T) {
 
 // The same for a holder that was cut off for longer than its lease.
 func TestForgetReachesAHolderThatWasCutOff(t *testing.T) {
-	for name, line := range broken {
+	for name, line := range map[string]enginetest.Line{"cut": cut, "silent": silent} {
 		t.Run(name, func(t *testing.T) {
 			inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 				old := n[0].begin(t, "k")
@@ -112,6 +115,41 @@ func TestLateClaimDoesNotDefeatForget(t *testing.T) {
 	}
 }
 
+// The same if another load has begun and ended since the Forget.
+func TestLateClaimAfterANewerLoad(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Held: true}})
+		old := n[0].begin(t, "k")
+		n[1].forget(t, "k")
+		wantGot(t, "the first call after Forget", n[1].call(t, "k", "new"), "new")
+		time.Sleep(5 * time.Second / 2) // until nothing of that is left
+		n[0].line.SetLine(good)         // the claim arrives
+		time.Sleep(100 * time.Millisecond)
+		newer := make(chan string)
+		go func() { newer <- n[1].call(t, "k", "newer") }()
+		time.Sleep(lease / 4)
+		old.give("old")
+		old.want(t, "the caller from before", "old")
+		wantGot(t, "the second call after Forget", <-newer, "newer")
+	})
+}
+
+// A claim that got through, but was not answered, has been forgotten when its
+// process finds it, and no news tells of that.
+func TestForgetReachesAClaimThatWasNotAnswered(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		deaf := enginetest.Way{Held: true}
+		n[0].line.SetLine(enginetest.Line{Answers: enginetest.Way{Lost: true}, News: deaf})
+		old := n[0].begin(t, "k")
+		n[1].forget(t, "k")
+		n[0].line.SetLine(enginetest.Line{News: deaf})
+		time.Sleep(2 * lease)
+		wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
+		old.give("old")
+		old.want(t, "the caller from before", "old")
+	})
+}
+
 // The answer to a claim is lost. When the claim is found to have got through,
 // part of its lease has gone, so it is renewed at once.
 func TestClaimThatIsReadBackIsRenewedAtOnce(t *testing.T) {
@@ -159,7 +197,8 @@ func TestWithheldValueWithRequireEngine(t *testing.T) {
 	}, fleet.RequireEngine(), fleet.Encoding(codec{}))
 }
 
-// Forget gives the load of a dead process no more time.
+// Forget gives the load of a dead process no more time, but for rounding it to
+// the engine's unit.
 func TestForgetDoesNotProlongATakeover(t *testing.T) {
 	inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
 		n[0].begin(t, "k")
@@ -172,10 +211,136 @@ func TestForgetDoesNotProlongATakeover(t *testing.T) {
 		})
 		time.Sleep(3500 * time.Millisecond)
 		n[2].forget(t, "k")
-		if d := <-tookOver; d < 4*time.Second-100*time.Millisecond || d > 5*time.Second {
-			t.Errorf("took over after %v, want the lease of 4s, and a second at most", d)
+		unit := n[0].line.Limits().Granularity
+		if d := <-tookOver; d < 4*time.Second || d > 5*time.Second+unit {
+			t.Errorf("took over after %v, want the lease of 4s, and at most a second and %v", d, unit)
 		}
 	}, fleet.Lease(4*time.Second), fleet.EngineTimeout(time.Second))
+}
+
+// A Forget that comes when the engine is about to end the lease, or has failed
+// to, or that is broken off, gives the dead process no more time either.
+func TestForgetDoesNotProlongATakeoverInAnyCase(t *testing.T) {
+	for name, tt := range map[string]struct {
+		after  time.Duration
+		writes int // after which the forgetter is cut off
+	}{
+		"late":              {4*time.Second + late - 100*time.Millisecond, 100},
+		"after one write":   {3 * time.Second, 1},
+		"after two writes":  {3 * time.Second, 2},
+		"after all of them": {3 * time.Second, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
+				n[0].begin(t, "k")
+				n[0].line.SetLine(cut)
+				died := time.Now()
+				tookOver := make(chan time.Duration, 1)
+				go n[1].DoContext(t.Context(), "k", func(context.Context) (string, error) {
+					tookOver <- time.Since(died)
+					return "v", nil
+				})
+				time.Sleep(tt.after)
+				writes := 0
+				n[2].asked.before = func(engine.Name) {
+					if writes++; writes > tt.writes {
+						n[2].line.SetLine(cut)
+					}
+				}
+				n[2].Forget(t.Context(), "k") // which may fail
+				if d := <-tookOver; d < 4*time.Second || d > 5*time.Second {
+					t.Errorf("took over after %v, want the lease of 4s, and a second at most", d)
+				}
+			}, fleet.Lease(4*time.Second), fleet.EngineTimeout(time.Second))
+		})
+	}
+}
+
+// The lease of a dead process ends between the moment when a call finds it
+// and that when its watch begins. The watch says what is not there.
+func TestLeaseEndsBeforeTheWatchBegins(t *testing.T) {
+	for d := -6 * time.Millisecond; d < 0; d += time.Millisecond / 4 {
+		t.Run(d.String(), func(t *testing.T) {
+			inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+				n[0].begin(t, "k")
+				n[0].line.SetLine(cut)
+				died := time.Now()
+				time.Sleep(lease + late + d)
+				wantGot(t, "a call", n[1].call(t, "k", "v"), "v")
+				if d := time.Since(died); d > lease+time.Second {
+					t.Errorf("took over after %v, want the lease of 10s, and a second at most", d)
+				}
+			})
+		})
+	}
+}
+
+// The load ends, and another begins, while Forget is at work. Its copy is not
+// waited for.
+func TestForgetLeavesNoCopyOfALoadThatHasEnded(t *testing.T) {
+	inFleet(t, 4, func(t *testing.T, store *enginetest.Fake, n []node) {
+		first := n[0].begin(t, "k")
+		returned := make(chan time.Time)
+		go func() {
+			n[1].call(t, "k", "own")
+			returned <- time.Now()
+		}()
+		time.Sleep(news)
+		n[1].line.SetLine(enginetest.Line{News: enginetest.Way{Held: true}})
+		var ended time.Time
+		n[2].asked.before = func(name engine.Name) {
+			if name.Part == "current" && ended.IsZero() {
+				first.give("first")
+				first.wait(t)
+				ended = time.Now()
+				second := n[3].begin(t, "k")
+				time.AfterFunc(time.Second, func() { second.give("second") })
+				n[1].line.LoseWatches() // it hears only of what is there now
+				n[1].line.SetLine(good)
+			}
+		}
+		n[2].forget(t, "k")
+		if d := (<-returned).Sub(ended); d > 2*time.Second {
+			t.Errorf("the process that waited for the first load returned %v after its end, want the second's second", d)
+		}
+	})
+}
+
+// A codec that panics is a load that panics: the others hear of it at once.
+func TestMarshalPanicReachesEveryProcess(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		panics := make(chan any)
+		go func() {
+			defer func() { panics <- recover() }()
+			n[0].DoContext(t.Context(), "k", func(context.Context) (string, error) {
+				time.Sleep(time.Second)
+				return explosive, nil
+			})
+		}()
+		time.Sleep(news)
+		began := time.Now()
+		_, err, _ := n[1].DoContext(t.Context(), "k", never)
+		if remote, ok := errors.AsType[*fleet.RemoteError](err); !ok || time.Since(began) > time.Second+news {
+			t.Errorf("elsewhere: %v after %v, want a RemoteError after 1s", remote, time.Since(began))
+		}
+		if p := <-panics; p == nil {
+			t.Error("where fn ran: no panic")
+		}
+	}, fleet.Encoding(codec{}))
+}
+
+// A holder whose lease was lost, and whose connection is then down, waits for
+// it without using the processor. (In a bubble no time would pass.)
+func TestHolderWaitsForItsConnection(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		l := n[0].begin(t, "k")
+		store.StepClock(time.Hour)
+		time.Sleep(time.Second)
+		n[0].line.SetLine(cut)
+		time.Sleep(time.Second)
+		l.give("v")
+		l.want(t, "the caller", "v")
+	})
 }
 
 // A call that joins where the holder is cut off gets no old value, however
@@ -237,6 +402,51 @@ func TestSilentEngineCostsOneCall(t *testing.T) {
 			t.Errorf("%d fallbacks of 5 calls, want 4: the engine is asked again", s.Fallbacks)
 		}
 	})
+}
+
+// The call that is to find out whether a silent engine answers again may have
+// no connection. That does not make the next ones wait.
+func TestCallThatAsksAgainMayFail(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Lost: true}})
+		n[0].call(t, "k", "v")
+		time.Sleep(2 * lease) // until nobody asks
+		n[0].line.SetLine(cut)
+		n[0].call(t, "k", "v")
+		n[0].line.SetLine(good)
+		n[0].call(t, "k", "v")
+		if s := n[0].Stats(); s.Fallbacks != 2 {
+			t.Errorf("%d fallbacks of 3 calls, want 2", s.Fallbacks)
+		}
+	})
+}
+
+// An engine that refuses all writes costs a process few goroutines.
+func TestBrokenEngineCostsFewGoroutines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := enginetest.NewFake(enginetest.FakeOptions{})
+		defer store.Close()
+		g, err := fleet.New[string](refusesWrites{store.Connect()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := runtime.NumGoroutine()
+		for i := range 1000 {
+			if v, err, _ := g.DoContext(t.Context(), fmt.Sprint(i), returns("v")); v != "v" || err != nil {
+				t.Fatalf("DoContext: %q, %v, want v", v, err)
+			}
+		}
+		if n := runtime.NumGoroutine() - before; n > 200 {
+			t.Errorf("%d goroutines more, want at most 200", n)
+		}
+		time.Sleep(2 * lease)
+	})
+}
+
+type refusesWrites struct{ *enginetest.Conn }
+
+func (refusesWrites) Write(context.Context, engine.Name, engine.Put) (uint64, error) {
+	return 0, errors.New("refused")
 }
 
 // One request that is not answered says nothing, if others are.

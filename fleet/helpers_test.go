@@ -48,14 +48,20 @@ type node struct {
 	asked *counted
 }
 
-// A counted engine counts its requests.
+// A counted engine counts its requests, and calls before at each write, if
+// that is set.
 type counted struct {
 	engine.Engine
 	writes, reads, watches atomic.Int64
+
+	before func(engine.Name)
 }
 
 func (c *counted) Write(ctx context.Context, name engine.Name, put engine.Put) (uint64, error) {
 	c.writes.Add(1)
+	if c.before != nil {
+		c.before(name)
+	}
 	return c.Engine.Write(ctx, name, put)
 }
 
@@ -87,7 +93,11 @@ func inFleet(t *testing.T, nodes int, f func(t *testing.T, store *enginetest.Fak
 	for _, gone := range []bool{false, true} {
 		t.Run(fmt.Sprintf("gone=%v", gone), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := enginetest.NewFake(enginetest.FakeOptions{Gone: gone, MaxData: maxData})
+				unit := time.Second // as NATS
+				if gone {
+					unit = time.Millisecond // as Redis
+				}
+				store := enginetest.NewFake(enginetest.FakeOptions{Gone: gone, Granularity: unit, Late: late, MaxData: maxData})
 				defer store.Close()
 				var n []node
 				for range nodes {
@@ -106,7 +116,13 @@ func inFleet(t *testing.T, nodes int, f func(t *testing.T, store *enginetest.Fak
 	}
 }
 
-const maxData = 64 << 10
+const (
+	maxData = 64 << 10
+
+	// How much longer than it must the engine keeps a record: as long as it may,
+	// or nearly.
+	late = 900 * time.Millisecond
+)
 
 // patience is for what will happen.
 const patience = time.Minute
@@ -299,14 +315,20 @@ func wantStats(t *testing.T, who string, n node, want fleet.Stats) {
 	}
 }
 
-const unencodable = "unencodable"
+const (
+	unencodable = "unencodable"
+	explosive   = "explosive"
+)
 
-// A codec does not encode one value.
+// A codec does not encode two values.
 type codec struct{}
 
 func (codec) Marshal(v any) ([]byte, error) {
-	if v == unencodable {
+	switch v {
+	case unencodable:
 		return nil, errors.New("unencodable")
+	case explosive:
+		panic("boom")
 	}
 	return []byte(v.(string)), nil
 }
