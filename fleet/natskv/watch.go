@@ -119,15 +119,13 @@ func (w watcher) stop() {
 	// What the client still has may wait for a receiver, and holds a lock that
 	// closing the channel needs. The channel may also never be closed, where
 	// the connection was closed at the wrong moment.
-	late := time.NewTimer(watchEnd)
-	defer late.Stop()
 	for {
 		select {
 		case _, open := <-w.Updates():
 			if !open {
 				return
 			}
-		case <-late.C:
+		case <-time.After(watchEnd):
 			return
 		}
 	}
