@@ -263,20 +263,3 @@ func heap() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
-
-// runTest runs a test from an example, quietly, and once whatever -count and
-// -cpu say.
-func runTest(name string, test func(*testing.T)) {
-	verbose := flag.Lookup("test.v").Value.String()
-	flag.Set("test.v", "false")
-	defer flag.Set("test.v", verbose)
-	skip := flag.Lookup("test.skip").Value.String()
-	flag.Set("test.skip", "")
-	defer flag.Set("test.skip", skip)
-	all := func(pat, str string) (bool, error) { return true, nil }
-	var once sync.Once
-	run := func(t *testing.T) { once.Do(func() { test(t) }) }
-	if !testing.RunTests(all, []testing.InternalTest{{Name: name, F: run}}) {
-		fmt.Println(name, "failed")
-	}
-}
