@@ -25,13 +25,6 @@ import (
 	xsync "golang.org/x/sync/singleflight"
 )
 
-type user struct {
-	ID   int
-	Name string
-}
-
-var alice = user{1, "alice"}
-
 // An impl makes a new group, and returns a call on it with the given load.
 type impl struct {
 	name string

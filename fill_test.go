@@ -18,64 +18,6 @@ import (
 	"example.com/singleflight/internal/cachetest"
 )
 
-// A spyCache counts what is called, and calls hooks, which may wait or panic.
-type spyCache[K comparable, V any] struct {
-	mapCache[K, V]
-	gets, sets, deletes atomic.Int64
-
-	onGet    func(n int64) // after the nth Get has looked
-	onSet    func()        // before Set stores
-	onDelete func()        // before Delete deletes
-}
-
-func newSpy[K comparable, V any]() *spyCache[K, V] {
-	return &spyCache[K, V]{
-		mapCache: mapCache[K, V]{m: make(map[K]V)},
-		onGet:    func(int64) {},
-		onSet:    func() {},
-		onDelete: func() {},
-	}
-}
-
-func (c *spyCache[K, V]) Get(key K) (V, bool) {
-	n := c.gets.Add(1)
-	v, ok := c.mapCache.Get(key)
-	c.onGet(n)
-	return v, ok
-}
-
-func (c *spyCache[K, V]) Set(key K, v V) {
-	c.sets.Add(1)
-	c.onSet()
-	c.mapCache.Set(key, v)
-}
-
-func (c *spyCache[K, V]) Delete(key K) {
-	c.deletes.Add(1)
-	c.onDelete()
-	c.mapCache.Delete(key)
-}
-
-// want checks what the cache holds for "k", where -1 is nothing, and how
-// often Set was called.
-func (c *spyCache[K, V]) want(t *testing.T, what string, v any, sets int64) {
-	t.Helper()
-	var key any = "k"
-	got, ok := c.mapCache.Get(key.(K))
-	if v == -1 && ok || v != -1 && any(got) != v || c.sets.Load() != sets {
-		t.Errorf("%s: the cache has %v, %v after %d Sets, want %v (-1 is nothing) after %d", what, got, ok, c.sets.Load(), v, sets)
-	}
-}
-
-func startFill[K comparable, V any](ctx context.Context, g group[K, V], cache singleflight.Cache[K, V], key K, load func(context.Context) (V, error)) *caller[V] {
-	return start(func() (V, error, bool) { return g.Fill(ctx, cache, key, load) })
-}
-
-// counted is a load that returns v when release is closed, and counts.
-func counted[V any](n *atomic.Int64, release <-chan struct{}, v V) func(context.Context) (V, error) {
-	return func(context.Context) (V, error) { n.Add(1); <-release; return v, nil }
-}
-
 // Hits.
 
 // A hit is the answer, whatever the state of ctx and of the key's flight.
@@ -765,18 +707,6 @@ func TestNothingOldAfterInvalidateInRealTime(t *testing.T) {
 
 // Cost.
 
-type bigKey [200]byte
-
-// A twoWords adapter is what a cache and, say, a lifetime make.
-type twoWords[K comparable, V any] struct {
-	cache *mapCache[K, V]
-	ttl   time.Duration
-}
-
-func (c *twoWords[K, V]) Get(key K) (V, bool) { return c.cache.Get(key) }
-func (c *twoWords[K, V]) Set(key K, v V)      { c.cache.Set(key, v) }
-func (c *twoWords[K, V]) Delete(key K)        { c.cache.Delete(key) }
-
 func TestFillAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -802,10 +732,3 @@ func testFillAllocations[K comparable](t *testing.T, key K) {
 		}
 	})
 }
-
-// A nothing is a cache that keeps nothing.
-type nothing[K comparable, V any] struct{}
-
-func (nothing[K, V]) Get(K) (v V, ok bool) { return v, false }
-func (nothing[K, V]) Set(K, V)             {}
-func (nothing[K, V]) Delete(K)             {}

@@ -24,10 +24,7 @@ import (
 
 // The matrix: every way fn can end, seen by every kind of caller.
 
-var (
-	errBroken   = errors.New("broken")
-	errReturned = &singleflight.PanicError{Value: "returned, not panicked with"}
-)
+var errReturned = &singleflight.PanicError{Value: "returned, not panicked with"}
 
 // An ending is a way for fn to end.
 type ending struct {
@@ -54,15 +51,6 @@ var endings = []ending{
 	{name: "panics on its way out of Goexit", fn: explodesInGoexit, panics: true, value: "in Goexit"},
 	{name: "calls Goexit", fn: func() (int, error) { runtime.Goexit(); return 0, nil }, exits: true},
 	{name: "calls Goexit on its way out of a panic", fn: goexitInPanic, exits: true},
-}
-
-// explode is the function that a trace must show.
-//
-//go:noinline
-func explode(v any) { panic(v) }
-
-func explodes(v any) func() (int, error) {
-	return func() (int, error) { explode(v); return 42, nil }
 }
 
 func explodesLate() (int, error) {
