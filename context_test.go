@@ -26,7 +26,6 @@ import (
 
 func TestDoContextReturnsWhatFnReturns(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
-		errBroken := errors.New("broken")
 		fail := func(context.Context) (int, error) { return 42, errBroken }
 		for name, ctx := range map[string]context.Context{"cancelable": t.Context(), "Background": context.Background()} {
 			if v, err, shared := g.DoContext(ctx, "k", fail); v != 42 || err != errBroken || shared {
