@@ -489,7 +489,7 @@ func TestAllocations(t *testing.T) {
 		{"Group.Stats", func() { g.Stats() }, 0},
 	} {
 		if got := testing.AllocsPerRun(1000, test.call); got > test.max {
-			t.Errorf("%s: %v allocations, want at most %v", test.name, got, test.max)
+			t.Errorf("%s: got %v allocations, want at most %v", test.name, got, test.max)
 		}
 	}
 	// The record of a flight that failed and that forgot itself is used again too.
@@ -497,6 +497,6 @@ func TestAllocations(t *testing.T) {
 	if got := testing.AllocsPerRun(1000, func() {
 		g.Do("k", func() (user, error) { g.Forget("k"); return alice, boom })
 	}); got > 0 {
-		t.Errorf("Do with Forget inside fn: %v allocations, want 0", got)
+		t.Errorf("Do with Forget inside fn: got %v allocations, want 0", got)
 	}
 }
