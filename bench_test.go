@@ -25,8 +25,8 @@ import (
 	xsync "golang.org/x/sync/singleflight"
 )
 
-// An impl is one way to share a load. Its new makes a group, and returns a function
-// that makes a call on it.
+// An impl is one way to share a load. Its new makes a group, and returns a
+// function that makes a call on it.
 type impl struct {
 	name string
 	new  func(load func() user) (do func(key string))
@@ -109,7 +109,8 @@ func solo(calls int) func(i impl) (time.Duration, int) {
 	}
 }
 
-// parallel times calls of several goroutines, each for the keys that its next returns.
+// parallel times calls of several goroutines, each for the keys that its next
+// returns.
 func parallel(goroutines, calls int, load func() user, next func(goroutine int) func() string) func(i impl) (time.Duration, int) {
 	return func(i impl) (time.Duration, int) {
 		do := i.new(load)
@@ -176,9 +177,9 @@ func BenchmarkDoContext(b *testing.B) {
 	inturn.Run(b, []impl{implContext, implFill, implXSyncSelect}, solo(5_000))
 }
 
-// gather starts n calls, and returns when they wait for a flight, which must not end
-// meanwhile. x/sync does not tell how many calls wait, so gather sleeps a moment after
-// the last has begun.
+// gather starts n calls, and returns when they wait for a flight, which must
+// not end meanwhile. x/sync does not tell how many calls wait, so gather
+// sleeps a moment after the last has begun.
 func gather(wg *sync.WaitGroup, n int, call func(i int)) {
 	var out atomic.Int64
 	for i := range n {
@@ -191,8 +192,8 @@ func gather(wg *sync.WaitGroup, n int, call func(i int)) {
 	time.Sleep(5 * time.Millisecond)
 }
 
-// fanIn times how long it takes from the end of a load until the last of its callers
-// has the result.
+// fanIn times how long it takes from the end of a load until the last of its
+// callers has the result.
 func fanIn(callers int) func(i impl) (time.Duration, int) {
 	return func(i impl) (time.Duration, int) {
 		var ended time.Time
@@ -209,7 +210,8 @@ func fanIn(callers int) func(i impl) (time.Duration, int) {
 		var took time.Duration
 		left.Store(int64(callers))
 		gather(&wg, callers, func(int) {
-			if do("user:42"); left.Add(-1) == 0 {
+			do("user:42")
+			if left.Add(-1) == 0 {
 				took = time.Since(ended)
 			}
 		})
@@ -227,9 +229,9 @@ func BenchmarkFanIn(b *testing.B) {
 	}
 }
 
-// lockWait returns for how long goroutines have waited for the mutex of a group. That
-// is in the runtime's mutex profile, where the time is attributed to the function that
-// held the mutex.
+// lockWait returns for how long goroutines have waited for the mutex of a
+// group. That is in the runtime's mutex profile, where the time is attributed
+// to the function that held the mutex.
 func lockWait() time.Duration {
 	var profile bytes.Buffer
 	pprof.Lookup("mutex").WriteTo(&profile, 1)
@@ -248,8 +250,9 @@ func lockWait() time.Duration {
 	return time.Duration(total / perSecond * 1e9)
 }
 
-// BenchmarkLockWait measures for how long a goroutine waits for the mutex, which makes
-// calls for another key while the waiters of a hot key are released.
+// BenchmarkLockWait measures for how long a goroutine waits for the mutex,
+// which makes calls for another key while the waiters of a hot key are
+// released.
 func BenchmarkLockWait(b *testing.B) {
 	defer runtime.SetMutexProfileFraction(runtime.SetMutexProfileFraction(1))
 	for _, waiters := range []int{1024, 16384} {
@@ -290,7 +293,8 @@ func lockWaitBehind(i impl, waiters int) time.Duration {
 	return lockWait() - waited
 }
 
-// BenchmarkInFlight measures how the cost of a call grows with the flights that are up.
+// BenchmarkInFlight measures how the cost of a call grows with the flights
+// that are up.
 func BenchmarkInFlight(b *testing.B) {
 	for _, others := range []int{0, 2, 7, 8, 1_000, 100_000} {
 		b.Run(fmt.Sprintf("others=%d", others), func(b *testing.B) {

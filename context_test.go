@@ -90,8 +90,8 @@ func TestNilContextPanics(t *testing.T) {
 
 // fn's context.
 
-// Where fn runs on the goroutine of its caller, it gets the caller's own context,
-// and nothing cancels that.
+// Where fn runs on the goroutine of its caller, it gets the caller's own
+// context, and nothing cancels that.
 func TestInlineFnGetsTheCallersContext(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		ctx := context.WithValue(context.Background(), ctxKey{}, "mine")
@@ -133,8 +133,8 @@ func TestFnContextHasTheFirstCallersValuesAndNoDeadline(t *testing.T) {
 	})
 }
 
-// When the caller has the result, fn's context is canceled, so that whatever was
-// derived from it is released.
+// When the caller has the result, fn's context is canceled, so that contexts
+// which were derived from it are released.
 func TestFnContextIsCanceledWhenFnHasReturned(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, context.Context]) {
 		inner := make(chan context.Context, 1)
@@ -196,8 +196,8 @@ func TestFnContextIsCanceledBeforeJoinersHaveTheResult(t *testing.T) {
 	})
 }
 
-// DoContext registers nothing with a caller's context, so that nothing is left there
-// if it is never canceled.
+// DoContext registers nothing with a caller's context, so that nothing is
+// left there if it is never canceled.
 func TestNothingIsRegisteredWithTheCallersContext(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		ctx := &countingContext{Context: t.Context(), done: make(chan struct{})}
@@ -265,8 +265,8 @@ func TestCallerLeavesWhenItsContextIsDone(t *testing.T) {
 	}
 }
 
-// If fn wraps its errors, an error that is equal to ctx.Err() by == tells a caller
-// that it has left, and not that fn ran out of time.
+// If fn wraps its errors, an error that is equal to ctx.Err() by == tells a
+// caller that it has left, and not that fn ran out of time.
 func TestCallerCanTellWhetherItHasLeft(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		fn := func(ctx context.Context) (int, error) {
@@ -352,9 +352,9 @@ func TestForgottenFlightIsCanceledWhenItsCallersLeave(t *testing.T) {
 	})
 }
 
-// A canceled flight cannot be joined: the next caller starts a flight at once, while
-// the old fn, which ignores its context, still runs. When the old fn ends, its
-// successor can still be joined.
+// A canceled flight cannot be joined: the next caller starts a flight at
+// once, while the old fn, which ignores its context, still runs. When the old
+// fn ends, its successor can still be joined.
 func TestAbandonedFlightKeepsItsSuccessor(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		releaseOld, releaseNew := make(chan struct{}), make(chan struct{})
@@ -392,8 +392,9 @@ func TestAbandonedFlightKeepsItsSuccessor(t *testing.T) {
 
 // Callers that cannot leave.
 
-// Callers of Do and DoChan, and of DoContext and Fill with a context that can never be
-// done, keep a flight alive, whether they start it or join it as second or third.
+// Callers of Do and DoChan, and of DoContext and Fill with a context that can
+// never be done, keep a flight alive, whether they start it or join it as
+// second or third.
 func TestCallersThatCannotLeaveKeepTheFlightAlive(t *testing.T) {
 	type load = func(context.Context) (int, error)
 	plain := func(fn load) func() (int, error) {
@@ -453,8 +454,8 @@ func TestCallersThatCannotLeaveKeepTheFlightAlive(t *testing.T) {
 
 // A flight that waits for itself.
 
-// Such a flight does not end by itself, whatever the method. A time limit inside fn
-// bounds it.
+// A flight that waits for itself does not end by itself, by whatever methods
+// it does so. A time limit inside fn bounds it.
 func TestTimeLimitInsideFnEndsAFlightThatWaitsForItself(t *testing.T) {
 	const limit = time.Minute
 	inside := map[string]func(ctx context.Context, g group[string, int]) (int, error){
@@ -494,7 +495,8 @@ func TestTimeLimitInsideFnEndsAFlightThatWaitsForItself(t *testing.T) {
 				stays.waiting(t, "Do of a flight that waits for itself")
 				time.Sleep(time.Nanosecond)
 				synctest.Wait()
-				if stays.want(t, "Do", 0, context.DeadlineExceeded, name == "DoChan"); time.Since(began) != limit {
+				stays.want(t, "Do", 0, context.DeadlineExceeded, name == "DoChan")
+				if time.Since(began) != limit {
 					t.Errorf("Do returned after %v, want %v", time.Since(began), limit)
 				}
 				idle(t, g)
@@ -528,8 +530,9 @@ func TestWaitingCostsNoGoroutine(t *testing.T) {
 	})
 }
 
-// Callers that come and leave while a flight hangs leave nothing behind, of whatever
-// kind: so it is the heap that is measured. Less than a byte a caller is left.
+// Callers that come and leave while a flight hangs leave nothing behind.
+// Since that could be memory of any kind, the test measures the heap: it may
+// not grow by a byte a caller.
 func TestLeavingLeavesNothingBehind(t *testing.T) {
 	both(t, func(t *testing.T, g group[string, int]) {
 		release := make(chan struct{})
@@ -580,9 +583,9 @@ func TestKeyIsFreeWhenTheLastCallerReturns(t *testing.T) {
 	})
 }
 
-// A caller whose context is done, and that finds the flight ended when it wants to
-// leave, gets the result. With one P, fn can cancel that caller and return before
-// the caller runs, unless it is preempted, which is rare.
+// A caller whose context is done, and that finds the flight ended when it
+// wants to leave, gets the result. With one P, fn can cancel that caller and
+// return before the caller runs, unless it is preempted, which is rare.
 func TestFinishedResultWinsOverDoneContext(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	bubble(t, func(t *testing.T, g group[string, int]) {
@@ -607,8 +610,8 @@ func TestFinishedResultWinsOverDoneContext(t *testing.T) {
 	})
 }
 
-// A cancellation and the end of the flight come at about the same time. Each caller
-// has the result, or has left and is counted.
+// A cancellation and the end of the flight come at about the same time. Each
+// caller has the result, or has left and is counted.
 func TestResultAndCancellationRace(t *testing.T) {
 	both(t, func(t *testing.T, g group[int, int]) {
 		var left uint64

@@ -8,7 +8,8 @@ package singleflight
 
 import "strconv"
 
-// Watch makes g's mutex call the functions before each Lock and after each Unlock.
+// Watch makes g's mutex call the functions before each Lock and after each
+// Unlock.
 func (g *Group[K, V]) Watch(locking, unlocked func(method string)) {
 	g.mu.locking, g.mu.unlocked = locking, unlocked
 }
@@ -30,8 +31,10 @@ func (c *call[K, V]) Append(b []byte) []byte {
 // Awaited reports whether a caller or a channel waits for the flight's end.
 func (c *call[K, V]) Awaited() bool { return c.done != nil || c.chans != nil }
 
-// Abandoned reports whether the last caller has left, and so has canceled the flight.
+// Abandoned reports whether the last caller has left, and so has canceled the
+// flight.
 func (c *call[K, V]) Abandoned() bool { return c.callers == 0 && c.cancel != nil }
 
-// Callers returns how many callers have started or joined the flight and not left.
+// Callers returns how many callers have started or joined the flight and not
+// left.
 func (c *call[K, V]) Callers() int { return int(c.callers) }

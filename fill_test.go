@@ -48,7 +48,8 @@ func TestHitTouchesNoFlight(t *testing.T) {
 	})
 }
 
-// A panic in the first Get reaches its caller as it is, and not as a *PanicError.
+// A panic in the first Get reaches its caller as it is, and not as a
+// *PanicError.
 func TestFirstGetPanicsInItsCaller(t *testing.T) {
 	both(t, func(t *testing.T, g group[string, int]) {
 		cache := newSpy[string, int]()
@@ -101,8 +102,8 @@ func TestMissWithADoneContextStartsAndJoinsNothing(t *testing.T) {
 	})
 }
 
-// Each caller of Fill waits on its own context, also the first. When that is done,
-// it leaves and returns what DoContext returns then.
+// Each caller of Fill waits on its own context, also the first. When that is
+// done, it leaves and returns what DoContext returns then.
 func TestCallerOfFillLeavesWhenItsContextIsDone(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		cache := newSpy[string, int]()
@@ -127,8 +128,8 @@ func TestCallerOfFillLeavesWhenItsContextIsDone(t *testing.T) {
 	})
 }
 
-// If the context can never be done, load runs on the caller's goroutine and gets
-// the caller's context, as in DoContext.
+// If the context can never be done, load runs on the caller's goroutine and
+// gets the caller's context, as in DoContext.
 func TestFillWithBackgroundRunsLoadInline(t *testing.T) {
 	both(t, func(t *testing.T, g group[string, int]) {
 		ctx := context.WithValue(context.Background(), ctxKey{}, "mine")
@@ -150,8 +151,8 @@ func TestFillWithBackgroundRunsLoadInline(t *testing.T) {
 
 // The load is for the cache.
 
-// When all callers have left, the load goes on. Its context is not done, its flight
-// can be joined, and it fills the cache.
+// When all callers have left, the load goes on. Its context is not done, its
+// flight can be joined, and it fills the cache.
 func TestFillGoesOnWhenAllCallersHaveLeft(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		cache := newSpy[string, int]()
@@ -189,9 +190,9 @@ func TestFillGoesOnWhenAllCallersHaveLeft(t *testing.T) {
 	})
 }
 
-// Five clients wait 50 ms each and try again, for a load that takes 120 ms. With
-// Fill, one load serves all of them. With DoContext, which cancels the load when the
-// last of them leaves, none is served.
+// Five clients wait 50 ms each and try again, for a load that takes 120 ms.
+// With Fill, one load serves all of them. With DoContext, which cancels the
+// load when the last of them leaves, none is served.
 func TestRetryingClientsAreServed(t *testing.T) {
 	retry := func(t *testing.T, call func(ctx context.Context, load func(context.Context) (int, error)) error) (served, loads int64) {
 		var s, l atomic.Int64
@@ -244,8 +245,9 @@ func TestRetryingClientsAreServed(t *testing.T) {
 
 // Storing.
 
-// Between the first Get and the start of the flight, another flight may have ended
-// and stored a value. So the flight looks again, and does not store what it finds.
+// Between the first Get and the start of the flight, another flight may have
+// ended and stored a value. So the flight looks again, and does not store
+// what it finds.
 func TestCacheIsAskedAgainInsideTheFlight(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		for _, ctx := range []context.Context{t.Context(), context.Background()} {
@@ -334,23 +336,24 @@ func TestForgottenFlightIsNotStored(t *testing.T) {
 	}
 }
 
-// Calls that forget a key while Set is running for it return when Set has returned.
-// That is so for any number of them, and whether or not the flight has a caller left.
+// Calls that forget a key while Set is running for it return when Set has
+// returned. That is so for any number of them, and whether or not the flight
+// has a caller left.
 func TestForgetWaitsForSet(t *testing.T) {
-	for _, who := range []string{"waits", "has left", "runs load"} {
-		t.Run("the caller "+who, func(t *testing.T) {
+	for _, state := range []string{"waits", "has left", "runs load"} {
+		t.Run("the caller "+state, func(t *testing.T) {
 			bubble(t, func(t *testing.T, g group[string, int]) {
 				cache := newSpy[string, int]()
 				set := make(chan struct{})
 				cache.onSet = func() { <-set }
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				if who == "runs load" {
+				if state == "runs load" {
 					ctx = context.Background()
 				}
 				fill := startFill(ctx, g, cache, "k", withCtx(value(42)))
 				synctest.Wait()
-				if who == "has left" {
+				if state == "has left" {
 					cancel()
 					synctest.Wait()
 					fill.want(t, "Fill that left", 0, context.Canceled, false)
@@ -380,7 +383,7 @@ func TestForgetWaitsForSet(t *testing.T) {
 				for name, c := range forgets {
 					c.want(t, name+" when Set has returned", 0, nil, false)
 				}
-				if who != "has left" {
+				if state != "has left" {
 					fill.want(t, "Fill", 42, nil, false)
 				}
 				cache.want(t, "after Invalidate", -1, 1)
@@ -390,8 +393,8 @@ func TestForgetWaitsForSet(t *testing.T) {
 	}
 }
 
-// ForgetUnshared does not forget a flight that is shared, and then does not wait
-// for Set.
+// ForgetUnshared does not forget a flight that is shared, and then does not
+// wait for Set.
 func TestForgetUnsharedThatForgetsNothingDoesNotWait(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		cache := newSpy[string, int]()
@@ -434,9 +437,9 @@ func TestForgetUnsharedOfAFlightWithoutCallers(t *testing.T) {
 	})
 }
 
-// A panic or Goexit in the second Get, in load or in Set counts as one in fn. It
-// reaches every caller, nothing is stored, Forget does not wait any longer, and the
-// key is free.
+// A panic or Goexit in the second Get, in load or in Set counts as one in fn.
+// It reaches every caller, nothing is stored, Forget does not wait any
+// longer, and the key is free.
 func TestFailureInsideTheFlightIsFns(t *testing.T) {
 	fails := map[string]func(){
 		"panics":       func() { explode("boom") },
@@ -502,9 +505,10 @@ func TestFailureInsideTheFlightIsFns(t *testing.T) {
 
 // Invalidate.
 
-// A flight that begins in the middle of Invalidate may find the old value before it
-// is deleted, and return it to its callers, which began before Invalidate returned.
-// A call that begins afterwards does not join it, and it stores nothing.
+// A flight that begins in the middle of Invalidate may find the old value
+// before it is deleted, and return it to its callers, which began before
+// Invalidate returned. A call that begins afterwards does not join it, and it
+// stores nothing.
 func TestInvalidateForgetsAFlightThatBeganInTheMiddleOfIt(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		cache := newSpy[string, int]()
@@ -536,8 +540,8 @@ func TestInvalidateForgetsAFlightThatBeganInTheMiddleOfIt(t *testing.T) {
 	})
 }
 
-// Invalidate forgets before it deletes. Otherwise the value of a load that ended
-// between Delete and Forget would stay in the cache.
+// Invalidate forgets before it deletes. Otherwise the value of a load that
+// ended between Delete and Forget would stay in the cache.
 func TestInvalidateForgetsBeforeItDeletes(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		cache := newSpy[string, int]()
@@ -593,12 +597,14 @@ func TestFillInAnotherMethodsFlight(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		a.want(t, "DoContext", 0, context.DeadlineExceeded, false)
-		if b.waiting(t, "Fill"); fnCtx.Err() != nil {
+		b.waiting(t, "Fill")
+		if fnCtx.Err() != nil {
 			t.Errorf("while a caller of Fill waits, Err of fn's context = %v, want nil", fnCtx.Err())
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if b.want(t, "Fill", 0, context.DeadlineExceeded, false); fnCtx.Err() != context.Canceled {
+		b.want(t, "Fill", 0, context.DeadlineExceeded, false)
+		if fnCtx.Err() != context.Canceled {
 			t.Errorf("when a caller of Fill has left last, Err of fn's context = %v, want %v", fnCtx.Err(), context.Canceled)
 		}
 		idle(t, g)
@@ -652,10 +658,11 @@ func TestKeyThatDoesNotEqualItselfIsLoadedAndNotStored(t *testing.T) {
 
 // Old values.
 
-// Once Invalidate has returned, the cache holds nothing older than the write, and no
-// read that begins then returns anything older. There are readers that give up, Sets
-// and Deletes that take time, two writers, and calls of Forget without a write. A
-// store that does without Invalidate has old values, or this would prove nothing.
+// Once Invalidate has returned, the cache holds nothing older than the write,
+// and no read that begins then returns anything older. There are readers that
+// give up, Sets and Deletes that take time, two writers, and calls of Forget
+// without a write. A store that does without Invalidate has old values, or
+// this would prove nothing.
 func TestNothingOldAfterInvalidate(t *testing.T) {
 	run := func(t *testing.T, store func(g cachetest.Group, cache singleflight.Cache[int, int]) cachetest.Store) (sum cachetest.Report) {
 		for seed := range uint64(pick(4, 1)) {
@@ -674,7 +681,8 @@ func TestNothingOldAfterInvalidate(t *testing.T) {
 	}
 	t.Run("Fill", func(t *testing.T) {
 		r := run(t, cachetest.Fill)
-		if t.Logf("%+v", r); r.Old > 0 || r.Writes < 1000 || r.Left < 100 {
+		t.Logf("%+v", r)
+		if r.Old > 0 || r.Writes < 1000 || r.Left < 100 {
 			t.Errorf("cachetest.Run(Fill) = %+v, want Old 0, at least 1000 Writes and 100 Left", r)
 		}
 	})
@@ -693,7 +701,8 @@ func TestNothingOldAfterInvalidateInRealTime(t *testing.T) {
 		for seed := range uint64(100) {
 			var g singleflight.Group[int, int]
 			r := cachetest.Run(seed, 100*time.Millisecond, cachetest.ByHand(&g, newCache[int, int]()))
-			if waitIdle(t, &g); r.Old > 0 {
+			waitIdle(t, &g)
+			if r.Old > 0 {
 				return
 			}
 		}

@@ -154,7 +154,8 @@ func (c *caller[V]) waiting(t *testing.T, name string) {
 func mustPanic(t *testing.T, name string, call func()) (v any) {
 	t.Helper()
 	defer func() {
-		if v = recover(); v == nil {
+		v = recover()
+		if v == nil {
 			t.Errorf("%s returned, want a panic", name)
 		}
 	}()
@@ -202,7 +203,8 @@ func untilDone(ctx context.Context) (int, error) {
 	return 0, ctx.Err()
 }
 
-// counted returns a load that adds 1 to n, and returns v when release is closed.
+// counted returns a load that adds 1 to n, and returns v when release is
+// closed.
 func counted[V any](n *atomic.Int64, release <-chan struct{}, v V) func(context.Context) (V, error) {
 	return func(context.Context) (V, error) { n.Add(1); <-release; return v, nil }
 }

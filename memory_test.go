@@ -73,9 +73,9 @@ func TestRecordOfAFlightThatWasLeftIsNotReused(t *testing.T) {
 	})
 }
 
-// No value and no error crosses from one key's flight to another's, while keys are
-// forgotten too. With -race, the test fails also if a record is used again while
-// a caller reads it.
+// No value and no error crosses from one key's flight to another's, while
+// keys are forgotten too. With -race, the test fails also if a record is used
+// again while a caller reads it.
 func TestNothingCrossesBetweenKeys(t *testing.T) {
 	both(t, func(t *testing.T, g group[int, *int]) {
 		const keys = 5
@@ -121,8 +121,8 @@ func TestNothingCrossesBetweenKeys(t *testing.T) {
 	})
 }
 
-// Shared is true if and only if several callers got the value. Each caller counts
-// itself in the value that it got.
+// Shared is true if and only if several callers got the value. Each caller
+// counts itself in the value that it got.
 func TestSharedIsTrueIfAndOnlyIfSeveralGotTheValue(t *testing.T) {
 	both(t, func(t *testing.T, g group[int, *atomic.Int64]) {
 		type got struct {
@@ -158,15 +158,15 @@ func TestSharedIsTrueIfAndOnlyIfSeveralGotTheValue(t *testing.T) {
 
 // What is kept.
 
-// After a burst of flights, their memory is given back, also while more than a few
-// of them stay up, which can then still be joined. How much memory a map takes, only
-// the heap tells.
+// After a burst of flights, their memory is given back, also while more than
+// a few of them stay up, which can then still be joined. How much memory a
+// map takes, only the heap tells.
 func TestBurstIsGivenBack(t *testing.T) {
 	type key [128]byte
 	makeKey := func(i int) (k key) { k[0], k[1], k[2] = byte(i), byte(i>>8), byte(i>>16); return k }
 	keys := pick(100_000, 20_000)
-	// keeps returns how much memory a Group takes after a burst, when stay of its
-	// flights are left.
+	// keeps returns how much memory a Group takes after a burst, when stay of
+	// its flights are left.
 	keeps := func(stay int) (kept int64) {
 		var g singleflight.Group[key, int]
 		before := heap()
@@ -200,7 +200,8 @@ func TestBurstIsGivenBack(t *testing.T) {
 			})
 			return i
 		}
-		if burst(0); stay == 0 {
+		burst(0)
+		if stay == 0 {
 			settle()
 		}
 		joiners.Wait()
@@ -217,8 +218,8 @@ func TestBurstIsGivenBack(t *testing.T) {
 	}
 }
 
-// The flights of a Group become many and few again, time after time. They move to
-// a new map seldom: fewer moves than a seventh of the flights.
+// The flights of a Group become many and few again, time after time. They
+// move to a new map seldom: fewer moves than a seventh of the flights.
 func TestMapIsReplacedSeldom(t *testing.T) {
 	test := func(low, high int) {
 		synctest.Test(t, func(t *testing.T) {
@@ -262,8 +263,9 @@ func TestMapIsReplacedSeldom(t *testing.T) {
 	test(singleflight.Few-1, singleflight.Few+1)
 }
 
-// Flights move to the map when there are more than a few, and use it until there
-// are none, so that a Group around the limit does not move them back and forth.
+// Flights move to the map when there are more than a few, and use it until
+// there are none, so that a Group around the limit does not move them back
+// and forth.
 func TestFewFlightsNeedNoMap(t *testing.T) {
 	bubble(t, func(t *testing.T, sharded group[int, int]) {
 		g, ok := sharded.(*singleflight.Group[int, int])
@@ -305,8 +307,8 @@ func TestFewFlightsNeedNoMap(t *testing.T) {
 	})
 }
 
-// When a flight ends, the others can still be joined, whether it was the first, the
-// last or between.
+// When a flight ends, the others can still be joined, whether it was the
+// first, the last or between.
 func TestFewFlightsEndInAnyOrder(t *testing.T) {
 	for n := range singleflight.Few + 1 {
 		for first := range n {
@@ -335,8 +337,8 @@ func TestFewFlightsEndInAnyOrder(t *testing.T) {
 	}
 }
 
-// An idle Group keeps at most 16 KiB of records, and none if the values are large,
-// however many flights there were at once.
+// An idle Group keeps at most 16 KiB of records, and none if the values are
+// large, however many flights there were at once.
 func TestIdleGroupIsSmall(t *testing.T) {
 	testIdle[int](t, 1500, true)
 	testIdle[[6000]byte](t, 20, true)
@@ -438,8 +440,8 @@ type bigError struct{ _ [256]byte }
 
 func (*bigError) Error() string { return "big" }
 
-// The table holds no flight that has ended, also where flights moved from the few
-// to the many.
+// The table holds no flight that has ended, also where flights moved from the
+// few to the many.
 func TestTableForgetsEndedFlights(t *testing.T) {
 	for _, n := range []int{1, singleflight.Few, singleflight.Few + 1} {
 		bubble(t, func(t *testing.T, g group[int, int]) {
@@ -492,7 +494,8 @@ func TestAllocations(t *testing.T) {
 			t.Errorf("%s: got %v allocations, want at most %v", test.name, got, test.max)
 		}
 	}
-	// The record of a flight that failed and that forgot itself is used again too.
+	// The record of a flight that failed and that forgot itself is used again
+	// too.
 	boom := errors.New("boom")
 	if got := testing.AllocsPerRun(1000, func() {
 		g.Do("k", func() (user, error) { g.Forget("k"); return alice, boom })

@@ -17,9 +17,9 @@ import (
 	"example.com/singleflight"
 )
 
-// A model is what the documentation says of a Group and a cache, without goroutines
-// and locks: lists of flights, of callers and of calls that forget, and what each
-// step does to them.
+// A model is what the documentation says of a Group and a cache, without
+// goroutines and locks: lists of flights, of callers and of calls that
+// forget, and what each step does to them.
 type model struct {
 	flights []modelFlight
 	callers []modelCaller
@@ -72,8 +72,8 @@ func (m *model) joinable(key int) int {
 	return slices.IndexFunc(m.flights, func(f modelFlight) bool { return f.key == key && f.joinable })
 }
 
-// call makes a call and reports whether it calls its fn. If the call is late, its
-// first Get was before anything was stored.
+// call makes a call and reports whether it calls its fn. If the call is late,
+// its first Get was before anything was stored.
 func (m *model) call(k kind, key int, late bool) (runs bool) {
 	cached, hit := m.cache[key]
 	if k.fills() && hit && !late {
@@ -129,8 +129,8 @@ func (m *model) forget(key int, unshared, invalidates bool) {
 	m.forgets = append(m.forgets, f)
 }
 
-// fnEnds ends fn of flight i, or the Set that comes after it, in one of the ways of
-// modelCaller.state.
+// fnEnds ends fn of flight i, or the Set that comes after it, in one of the
+// ways of modelCaller.state.
 func (m *model) fnEnds(i int, how string) {
 	f := &m.flights[i]
 	switch {
@@ -176,8 +176,8 @@ func (m *model) leave(j int) {
 	}
 }
 
-// crashes reports whether a panic in flight i would crash the program. Such steps are
-// left out. The matrix in panic_test.go has them.
+// crashes reports whether a panic in flight i would crash the program. Such
+// steps are left out. The matrix in panic_test.go has them.
 func (m *model) crashes(i int) bool { return m.flights[i].channels || m.flights[i].waiting == 0 }
 
 // A world is a real Group and a real cache beside the model.
@@ -236,8 +236,8 @@ func (w *world) Delete(key int) { w.real.Delete(key) }
 
 var howToEnd = []string{"returned", "failed", "panicked", "exited"}
 
-// step does what a byte of the program says, really and in the model, and returns it
-// in words.
+// step does what a byte of the program says, really and in the model, and
+// returns it in words.
 func (w *world) step(t *testing.T, b byte) string {
 	op, arg := int(b)%16, int(b)/16
 	key := arg % 3
@@ -278,7 +278,8 @@ func (w *world) startCall(t *testing.T, k kind, key int, late bool) string {
 	w.cancels = append(w.cancels, cancel)
 	load := w.fn
 	flights := len(w.flights)
-	if w.late = late && k.fills(); !w.call(k, key, w.late) {
+	w.late = late && k.fills()
+	if !w.call(k, key, w.late) {
 		load = nil // which is ignored
 		if len(w.flights) > flights {
 			w.runs = append(w.runs, nil) // a flight without a load
@@ -365,8 +366,8 @@ func (w *world) compare(t *testing.T) {
 	}
 }
 
-// FuzzGroup runs a program of steps on a real Group and on the model, and compares
-// after each step all that can be seen.
+// FuzzGroup runs a program of steps on a real Group and on the model, and
+// compares after each step all that can be seen.
 func FuzzGroup(f *testing.F) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
@@ -395,7 +396,8 @@ func FuzzGroup(f *testing.F) {
 			}
 			check := func() bool {
 				synctest.Wait()
-				if w.compare(t); t.Failed() {
+				w.compare(t)
+				if t.Failed() {
 					t.Logf("after %q", log)
 				}
 				return !t.Failed()

@@ -77,8 +77,8 @@ func recoversInside() (v int, err error) {
 	panic("recovered inside fn")
 }
 
-// A cast lists the calls that take part in a flight. The first of them starts it.
-// If the last is "leaves", all callers leave before fn ends.
+// A cast lists the calls that take part in a flight. The first of them starts
+// it. If the last is "leaves", all callers leave before fn ends.
 type cast []string
 
 var casts = []cast{
@@ -114,8 +114,8 @@ func (c cast) allLeave() bool { return slices.Contains(c, "leaves") }
 // reach a channel or has no caller left to reach.
 func (c cast) crashes() bool { return slices.Contains(c, "DoChan") || c.allLeave() }
 
-// play makes the calls of the cast one after the other. After each of them it calls
-// joined, which waits until the call has started or joined the flight.
+// play makes the calls of the cast one after the other. After each of them it
+// calls joined, which waits until the call has started or joined the flight.
 func (c cast) play(ctx context.Context, g group[string, int], fn func() (int, error), joined func()) []*caller[int] {
 	var callers []*caller[int]
 	cache := nothing[string, int]{}
@@ -212,11 +212,12 @@ func testEnding(t *testing.T, e ending, c cast) {
 
 // Crashes.
 
-// With this variable in its environment, the binary of the tests runs one of the
-// programs below, most of which have to crash.
+// With this variable in its environment, the binary of the tests runs one of
+// the programs below, most of which have to crash.
 const crashEnv = "SINGLEFLIGHT_TEST_PROGRAM"
 
-// run runs a program in a process of its own, and returns its exit status and output.
+// run runs a program in a process of its own, and returns its exit status and
+// output.
 func run(t *testing.T, program string, env ...string) (status int, output string) {
 	t.Helper()
 	exe, err := os.Executable()
@@ -234,8 +235,9 @@ func run(t *testing.T, program string, env ...string) (status int, output string
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-// testCrash runs a cell of the matrix that must crash in a process of its own. Each
-// caller that is woken there calls os.Exit(0), and the crash must come first.
+// testCrash runs a cell of the matrix that must crash in a process of its
+// own. Each caller that is woken there calls os.Exit(0), and the crash must
+// come first.
 func testCrash(t *testing.T, e ending, c cast) {
 	for _, sharded := range []string{"Group", "ShardedGroup"} {
 		status, output := run(t, strings.Join([]string{"matrix", sharded, e.name, strings.Join(c, ",")}, "/"))
@@ -272,7 +274,8 @@ func crashMatrix(ctx context.Context, cancel context.CancelFunc, g group[string,
 	release := make(chan struct{})
 	calls := uint64(0)
 	callers := c.play(ctx, g, func() (int, error) { <-release; return e.fn() }, func() {
-		if calls++; calls <= uint64(len(c)) && c[calls-1] == "leaves" {
+		calls++
+		if calls <= uint64(len(c)) && c[calls-1] == "leaves" {
 			return
 		}
 		until(func() bool { s := g.Stats(); return s.Executions+s.Joined == calls })
@@ -305,9 +308,9 @@ func TestNobodyIsWokenBeforeACrash(t *testing.T) {
 	}
 }
 
-// Nobody is woken during the crash either, which takes as long as it takes to print
-// the value. That goes also for a caller whose context is done meanwhile, and that
-// finds the flight ended when it wants to leave.
+// Nobody is woken during the crash either, which takes as long as it takes to
+// print the value. That goes also for a caller whose context is done
+// meanwhile, and that finds the flight ended when it wants to leave.
 func TestNobodyIsWokenDuringACrash(t *testing.T) {
 	if status, output := run(t, "slow"); status != 2 || !strings.Contains(output, "slow to print") {
 		t.Errorf("got exit status %d, want 2, and the value; output:\n%s", status, output)
@@ -434,8 +437,8 @@ func TestNilFnPanics(t *testing.T) {
 	})
 }
 
-// If fn calls Goexit, the deferred calls of the caller that runs it run. If fn also
-// panics on the way out of Goexit, they can recover the panic.
+// If fn calls Goexit, the deferred calls of the caller that runs it run. If
+// fn also panics on the way out of Goexit, they can recover the panic.
 func TestGoexitRunsTheCallersDeferredCalls(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		var deferred []any

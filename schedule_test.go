@@ -40,13 +40,13 @@ import (
 // every choice of a goroutine, depth first.
 //
 // The select in the Group never has two cases that are ready. When its caller
-// comes there, it has just unlocked the mutex, so the flight has not ended. While
-// it waits there, the end and the cancellation come one after the other, in one
-// order in some schedules and in the other order in others.
+// comes there, it has just unlocked the mutex, so the flight has not ended.
+// While it waits there, the end and the cancellation come one after the
+// other, in one order in some schedules and in the other order in others.
 //
-// If a state has been met before, what follows from it is not run again. A state
-// is everything that decides how the program goes on and how it is judged: see
-// [trial.state].
+// If a state has been met before, what follows from it is not run again. A
+// state is everything that decides how the program goes on and how it is
+// judged: see [trial.state].
 var (
 	schedules = flag.String("schedules", "gate", "how many schedules: gate or long")
 	schedule  = flag.String("schedule", "", "run this schedule of one program only, such as 0.1.0.2")
@@ -83,8 +83,8 @@ func (a actor) fills() bool   { return strings.HasPrefix(a.kind, schedFill) }
 func (a actor) cancels() bool { return strings.HasSuffix(a.kind, "canceled") }
 func (a actor) calls() bool   { return !a.forgets() }
 
-// abandons reports whether a flight that a starts is canceled when its last caller
-// leaves.
+// abandons reports whether a flight that a starts is canceled when its last
+// caller leaves.
 func (a actor) abandons() bool { return a.kind == schedDoContext || a.kind == schedCanceled }
 
 func (a actor) forgets() bool {
@@ -201,7 +201,8 @@ func (tr *trial) failf(format string, args ...any) {
 	tr.wrong = append(tr.wrong, fmt.Sprintf(format, args...))
 }
 
-// process returns the process of the given order, and makes it first if there is none.
+// process returns the process of the given order, and makes it first if there
+// is none.
 func (tr *trial) process(order int, name string) *process {
 	if !tr.watching {
 		return nil
@@ -245,10 +246,11 @@ func (tr *trial) start(p *process, run func()) {
 	synctest.Wait()
 }
 
-// locking is called before a method locks the mutex. The process that locks is the
-// running one, or, if that is a cancellation, the caller whose context it has
-// canceled. Other processes that are woken come to a point of their own before they
-// lock. If a method did otherwise, its process would have to be found here.
+// locking is called before a method locks the mutex. The process that locks
+// is the running one, or, if that is a cancellation, the caller whose context
+// it has canceled. Other processes that are woken come to a point of their
+// own before they lock. If a method did otherwise, its process would have to
+// be found here.
 func (tr *trial) locking(method string) {
 	if !tr.watching {
 		return
@@ -279,7 +281,8 @@ func (tr *trial) unlocked(method string) {
 	}
 }
 
-// point is called by the process, and stops it until the explorer lets it go on.
+// point is called by the process, and stops it until the explorer lets it go
+// on.
 func (tr *trial) point(p *process, at string) {
 	if !tr.watching {
 		return
@@ -316,8 +319,8 @@ func (tr *trial) begins(i int) {
 	}
 }
 
-// forgetsUnshared notes what actor i's ForgetUnshared has to do. It is about to lock
-// the mutex.
+// forgetsUnshared notes what actor i's ForgetUnshared has to do. It is about
+// to lock the mutex.
 func (tr *trial) forgetsUnshared(i int) {
 	a, c := tr.program.actors[i], &tr.calls[i]
 	for j := range tr.executions {
@@ -325,7 +328,8 @@ func (tr *trial) forgetsUnshared(i int) {
 		if e.record == nil || e.over || e.record != tr.g.FlightOf(a.key) {
 			continue
 		}
-		if c.keeps = e.record.Callers() > 1; !c.keeps {
+		c.keeps = e.record.Callers() > 1
+		if !c.keeps {
 			e.forgotten = true
 			c.forgets |= 1 << j
 		}
@@ -352,7 +356,8 @@ func (tr *trial) fn(i int) func(context.Context) (loaded, error) {
 			if earlier.forgotten {
 				continue
 			}
-			if earlier.abandoned = true; !tr.program.actors[starter].abandons() {
+			earlier.abandoned = true
+			if !tr.program.actors[starter].abandons() {
 				tr.failf("two executions of one key: of actors %d and %d", j, i)
 			}
 		}
@@ -750,7 +755,8 @@ func (x *explorer) run() *trial {
 			x.path = append(x.path, choice{0, len(ready)})
 		}
 		c := &x.path[depth]
-		if c.of = len(ready); c.taken >= c.of {
+		c.of = len(ready)
+		if c.taken >= c.of {
 			tr.failf("the schedule does not fit: choice %d of %d", c.taken, c.of)
 			tr.release()
 			return tr
@@ -767,8 +773,8 @@ func (x *explorer) run() *trial {
 	return tr
 }
 
-// ready returns the processes that can go on. If the one that went last can, it is
-// the first.
+// ready returns the processes that can go on. If the one that went last can,
+// it is the first.
 func (tr *trial) ready() (ready []*process) {
 	if tr.running != nil && tr.running.at != "" {
 		ready = append(ready, tr.running)
@@ -811,9 +817,10 @@ func (tr *trial) release() {
 	synctest.Wait()
 }
 
-// redundant reports whether nothing is lost if p does not go on now. Of two actors
-// that do the same, only the first begins first, since they could change names. A
-// cancellation that comes when the call is over changes nothing.
+// redundant reports whether nothing is lost if p does not go on now. Of two
+// actors that do the same, only the first begins first, since they could
+// change names. A cancellation that comes when the call is over changes
+// nothing.
 func (tr *trial) redundant(p *process) bool {
 	a := tr.program.actors[p.actor]
 	if p.order >= 20 {
@@ -822,8 +829,8 @@ func (tr *trial) redundant(p *process) bool {
 	return p.order > 0 && p.order < 10 && !p.begun && a == tr.program.actors[p.actor-1] && !tr.caller(p.actor-1).begun
 }
 
-// step lets a process go on until all have stopped again, and notes the flight that
-// it has joined, started or ended.
+// step lets a process go on until all have stopped again, and notes the
+// flight that it has joined, started or ended.
 func (x *explorer) step(tr *trial, p *process) {
 	x.trace = append(x.trace, traced{p, p.at})
 	i, at := p.actor, p.at
@@ -909,8 +916,8 @@ func (x *explorer) explore(t *testing.T) {
 	})
 }
 
-// programs returns all programs of n actors on one key, each with all endings of fn
-// that do not crash the program.
+// programs returns all programs of n actors on one key, each with all endings
+// of fn that do not crash the program.
 func programs(n int) (all []programToRun) {
 	var add func(actors []actor, from int)
 	add = func(actors []actor, from int) {
@@ -947,11 +954,11 @@ var twoKeys = [][]actor{
 	{{schedFill, 0}, {schedDo, 1}, {schedForget, 0}, {schedDo, 0}},
 }
 
-// Programs of one and two actors are run in all schedules, and so are most of those
-// with three. Without -schedules long, programs of three with several cancellations
-// have at most two preemptions, and those with a cancellation and an fn that does not
-// return have at most one. A preemption is a choice of another process than the last
-// one, where that could go on.
+// Programs of one and two actors are run in all schedules, and so are most of
+// those with three. Without -schedules long, programs of three with several
+// cancellations have at most two preemptions, and those with a cancellation
+// and an fn that does not return have at most one. A preemption is a choice
+// of another process than the last one, where that could go on.
 func TestSchedules(t *testing.T) {
 	if *schedules != "gate" && *schedules != "long" {
 		t.Fatalf("got -schedules %s, want gate or long", *schedules)
@@ -1013,8 +1020,8 @@ func TestSchedules(t *testing.T) {
 	test("more", more, 3)
 }
 
-// Nothing is lost if what follows from known states is left out. Programs that are
-// small enough to be run with and without it end in the same states.
+// Nothing is lost if what follows from known states is left out. Programs
+// that are small enough to be run with and without it end in the same states.
 func TestKnownStatesCanBeLeftOut(t *testing.T) {
 	all := programs(2)
 	for _, others := range [][]string{{schedDo, schedFill}, {schedFill, schedForget}, {schedFill, schedWrite}} {

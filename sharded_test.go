@@ -12,8 +12,8 @@ import (
 	"example.com/singleflight"
 )
 
-// What a ShardedGroup promises for each key is tested together with Group. The tests
-// here are about the shards.
+// What a ShardedGroup promises for each key is tested together with Group.
+// The tests here are about the shards.
 
 // Several goroutines may make the first use at once, by different methods.
 func TestShardedGroupFirstUseByMany(t *testing.T) {
@@ -34,8 +34,8 @@ func TestShardedGroupFirstUseByMany(t *testing.T) {
 	}
 }
 
-// The number of shards is four times GOMAXPROCS as of first use, rounded up to a
-// power of two.
+// The number of shards is four times GOMAXPROCS as of first use, rounded up
+// to a power of two.
 func TestShardsFollowGOMAXPROCSAtFirstUse(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	for _, test := range []struct{ procs, shards int }{{1, 4}, {2, 8}, {3, 16}, {8, 32}, {16, 64}} {

@@ -165,8 +165,9 @@ func TestWhoseGoroutineRunsFn(t *testing.T) {
 
 // Freshness.
 
-// As soon as a caller has a result, a new call gets a newer one. If waiters were
-// woken before the key is free, their next calls would join the same flight.
+// As soon as a caller has a result, a new call gets a newer one. If waiters
+// were woken before the key is free, their next calls would join the same
+// flight.
 func TestFreshAfterReturn(t *testing.T) {
 	both(t, func(t *testing.T, g group[string, int64]) {
 		var loads atomic.Int64
@@ -283,8 +284,8 @@ func TestDoChanJoinsBeforeItReturns(t *testing.T) {
 	})
 }
 
-// A channel from which nobody receives keeps no goroutine. The bubble would fail
-// if one were left.
+// A channel from which nobody receives keeps no goroutine. The bubble would
+// fail if one were left.
 func TestDoChanUnreadLeaksNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		release := make(chan struct{})
@@ -390,8 +391,8 @@ func TestForgetInsideFn(t *testing.T) {
 	})
 }
 
-// Forget is called while flights end all the time. No ended flight is left in the
-// table, and none removes another.
+// Forget is called while flights end all the time. No ended flight is left in
+// the table, and none removes another.
 func TestForgetDuringCompletion(t *testing.T) {
 	both(t, func(t *testing.T, g group[int, int]) {
 		var wg sync.WaitGroup
@@ -543,7 +544,8 @@ func TestUnhashableKeyPanicsInItsCaller(t *testing.T) {
 		"map":    map[string]int{},
 		"func":   func() {},
 		"struct": struct{ v any }{[]int{1}},
-		// A comparison of these ends at the NaN, and does not come to the slice.
+		// A comparison of these ends at the NaN, and does not come to the
+		// slice.
 		"array with NaN": [2]any{math.NaN(), []int{1}},
 		"struct with NaN": struct {
 			f float64
@@ -584,7 +586,8 @@ func TestUnhashableKeyPanicsInItsCaller(t *testing.T) {
 						t.Errorf("Fill and Invalidate made %d Gets and %d Deletes, want none", gets, deletes)
 					}
 
-					// The Group goes on working, because no call has kept its mutex.
+					// The Group goes on working, because no call has kept its
+					// mutex.
 					if v, err, shared := g.Do("other", value(2)); v != 2 || err != nil || shared {
 						t.Errorf("Do = %v, %v, %v, want 2, nil, false", v, err, shared)
 					}
@@ -657,15 +660,16 @@ func TestStatsCountEveryCallOnce(t *testing.T) {
 	})
 }
 
-// Testing.
+// Groups in synctest bubbles.
 
 var (
 	packageLevel        singleflight.Group[string, int]
 	packageLevelSharded singleflight.ShardedGroup[string, int]
 )
 
-// A Group outlives the bubbles that use it, and nothing that belongs to one bubble
-// may turn up in the next. So a record that is used again must have no channel.
+// A Group outlives the bubbles that use it, and nothing that belongs to one
+// bubble may turn up in the next. So a record that is used again must have no
+// channel.
 func TestPackageLevelGroupInManyBubbles(t *testing.T) {
 	for _, g := range []group[string, int]{&packageLevel, &packageLevelSharded} {
 		for i := range 20 {

@@ -20,7 +20,8 @@ import (
 
 var stressTime = flag.Duration("stress", 400*time.Millisecond, "how long each stress test runs")
 
-// A stressed value knows for which key it was loaded, and when a caller first had it.
+// A stressed value knows for which key it was loaded, and when a caller first
+// had it.
 type stressed struct {
 	key int
 	had atomic.Int64 // by the clock of the test; 0 until then
@@ -110,7 +111,8 @@ func (s *stress) visit(t *testing.T, methods []string) {
 		defer cancel()
 		time.AfterFunc(time.Duration(rand.IntN(50))*time.Microsecond, cancel)
 	}
-	// slowly is a load that heeds its context, and often takes longer than callers wait.
+	// slowly is a load that heeds its context, and often takes longer than
+	// callers wait.
 	slowly := func(ctx context.Context) (*stressed, error) {
 		if rand.IntN(4) == 0 {
 			select {
@@ -187,7 +189,8 @@ func (s *stress) run(t *testing.T, methods []string) {
 	}
 }
 
-// If no caller leaves and no key is forgotten, no two executions of a key overlap.
+// If no caller leaves and no key is forgotten, no two executions of a key
+// overlap.
 func TestStressCalm(t *testing.T) {
 	both(t, func(t *testing.T, g group[int, *stressed]) { (&stress{g: g}).run(t, calm) })
 }

@@ -16,8 +16,8 @@ import (
 	"testing"
 )
 
-// A wrongVersion is a change to the package that the explorer has to notice, and a
-// program whose schedules show it.
+// A wrongVersion is a change to the package that the explorer has to notice,
+// and a program whose schedules show it.
 type wrongVersion struct {
 	name    string
 	program []actor // their fns return

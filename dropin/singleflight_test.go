@@ -20,7 +20,8 @@ const (
 	to   = `"example.com/singleflight/dropin"`
 )
 
-// A program prints the same with both packages, when only its import path differs.
+// A program prints the same with both packages, when only its import path
+// differs.
 func TestMovingIsAnImportPath(t *testing.T) {
 	source, err := os.ReadFile("testdata/program.go")
 	if err != nil {
@@ -62,7 +63,8 @@ panicked: true
 	}
 }
 
-// The types are aliases, so that code which knows only the core package can use them.
+// The types are aliases, so that code which knows only the core package can
+// use them.
 func TestTypesAreTheCoresOwn(t *testing.T) {
 	var g singleflight.Group
 	var _ *core.Group[string, any] = &g

@@ -59,8 +59,8 @@ func must(t *testing.T, dir, name string, args ...string) string {
 	return out
 }
 
-// program copies testdata/program to a new folder, and makes it use the library of
-// this repository.
+// program copies testdata/program to a new folder, and makes it use the
+// library of this repository.
 func program(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -128,8 +128,8 @@ func TestFixedProgram(t *testing.T) {
 	must(t, dir, vet, "./...")
 }
 
-// sharedctx's fix makes the group one of dropin. If migrate has given it the type of
-// its values before, the fix works on that too.
+// sharedctx's fix makes the group one of dropin. If migrate has given it the
+// type of its values before, the fix works on that too.
 func TestMigratedProgram(t *testing.T) {
 	dir := program(t)
 	must(t, dir, vet, "-migrate", "-migrate.on", "-fix", "./...")
@@ -148,8 +148,8 @@ func TestMigratedProgram(t *testing.T) {
 	must(t, dir, vet, "./...")
 }
 
-// A group that a test of its package uses is changed there too, and is reported once.
-// If the test is not in the build, the group is left as it is.
+// A group that a test of its package uses is changed there too, and is
+// reported once. If the test is not in the build, the group is left as it is.
 func TestGroupInTest(t *testing.T) {
 	dir := program(t)
 	test := filepath.Join(dir, "group_test.go")
@@ -188,7 +188,8 @@ func TestGroupInTest(t *testing.T) {
 	}
 }
 
-// go vet runs the command as its vettool, and passes the flags of the command on.
+// go vet runs the command as its vettool, and passes the flags of the command
+// on.
 func TestVettool(t *testing.T) {
 	dir := program(t)
 	out, code := run(t, dir, "go", "vet", "-vettool="+vet, "./...")
@@ -201,8 +202,8 @@ func TestVettool(t *testing.T) {
 	}
 }
 
-// The errors of a package are printed. What can be read of it is analyzed, and so are
-// the other packages.
+// The errors of a package are printed. What can be read of it is analyzed,
+// and so are the other packages.
 func TestPackageWithErrors(t *testing.T) {
 	dir := program(t)
 	if err := os.Mkdir(filepath.Join(dir, "broken"), 0o777); err != nil {

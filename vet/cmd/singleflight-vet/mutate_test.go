@@ -22,8 +22,8 @@ import (
 	"golang.org/x/tools/go/packages"
 )
 
-// No source makes an analyzer panic, whether it is complete or some of its tokens are
-// missing, doubled, exchanged or cut off.
+// No source makes an analyzer panic, whether it is complete or some of its
+// tokens are missing, doubled, exchanged or cut off.
 func TestMutatedSource(t *testing.T) {
 	rounds := 60
 	if testing.Short() {
@@ -100,8 +100,8 @@ func (i importer) Import(path string) (*types.Package, error) {
 	return nil, fmt.Errorf("no package %s", path)
 }
 
-// mutate returns pkg, type-checked as far as it can be. If change is set, it changes
-// one file first.
+// mutate returns pkg, type-checked as far as it can be. If change is set, it
+// changes one file first.
 func mutate(t *testing.T, pkg *packages.Package, rnd *rand.Rand, change bool) *packages.Package {
 	t.Helper()
 	fset := token.NewFileSet()
@@ -197,8 +197,8 @@ func tokens(source []byte) []int {
 	}
 }
 
-// analyze runs all analyzers on pkg, as a driver does, and returns how many reports
-// they make.
+// analyze runs all analyzers on pkg, as a driver does, and returns how many
+// reports they make.
 func analyze(t *testing.T, pkg *packages.Package) int {
 	t.Helper()
 	defer func() {

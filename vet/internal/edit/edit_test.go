@@ -134,7 +134,8 @@ func apply(t *testing.T, pass *analysis.Pass, source string, edits []analysis.Te
 	return string(got)
 }
 
-// Obstacle names what shows a group to other packages, in each way in which that can be.
+// Obstacle names what shows a group to other packages, in each way in which
+// that can be.
 func TestObstacle(t *testing.T) {
 	const shows = " shows a type of " + flight.XSyncPath + " to other packages"
 	for _, c := range []struct{ source, want string }{
