@@ -25,8 +25,8 @@ import (
 	xsync "golang.org/x/sync/singleflight"
 )
 
-// An impl is one way to share a load. Its new makes a group, and returns a
-// function that makes a call on it.
+// An impl is one way to share a load. The function new makes a group, and
+// returns a function that makes a call on it.
 type impl struct {
 	name string
 	new  func(load func() user) (do func(key string))
@@ -250,8 +250,8 @@ func lockWait() time.Duration {
 	return time.Duration(total / perSecond * 1e9)
 }
 
-// BenchmarkLockWait measures for how long a goroutine waits for the mutex,
-// which makes calls for another key while the waiters of a hot key are
+// BenchmarkLockWait measures for how long a goroutine waits for the mutex. The
+// goroutine makes calls for another key while the waiters of a hot key are
 // released.
 func BenchmarkLockWait(b *testing.B) {
 	defer runtime.SetMutexProfileFraction(runtime.SetMutexProfileFraction(1))

@@ -454,8 +454,8 @@ func TestCallersThatCannotLeaveKeepTheFlightAlive(t *testing.T) {
 
 // A flight that waits for itself.
 
-// A flight that waits for itself does not end by itself, by whatever methods
-// it does so. A time limit inside fn bounds it.
+// A flight that waits for itself does not end by itself, whatever method it
+// waits by. A time limit inside fn bounds it.
 func TestTimeLimitInsideFnEndsAFlightThatWaitsForItself(t *testing.T) {
 	const limit = time.Minute
 	inside := map[string]func(ctx context.Context, g group[string, int]) (int, error){

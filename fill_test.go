@@ -18,6 +18,9 @@ import (
 	"example.com/singleflight/internal/cachetest"
 )
 
+// This file is about Fill and Invalidate. The sections go from a hit to writers
+// and readers that race.
+
 // Hits.
 
 // A hit is returned whether or not ctx is done and a flight for the key is up.

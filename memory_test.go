@@ -18,6 +18,9 @@ import (
 	"example.com/singleflight"
 )
 
+// This file is about memory: which records are used again, what a Group keeps,
+// and what a call allocates.
+
 // Reuse of records.
 
 // The record of a flight that another call has joined is not used again. Its
@@ -156,11 +159,11 @@ func TestSharedIsTrueIfAndOnlyIfSeveralGotTheValue(t *testing.T) {
 	})
 }
 
-// What is kept.
+// What a Group keeps.
 
-// After a burst of flights, their memory is given back, also while more than
-// a few of them stay up, which can then still be joined. How much memory a
-// map takes, only the heap tells.
+// After a burst of flights, their memory is given back, even while more than a
+// few of them stay up. Those can still be joined. The test measures the heap,
+// because nothing else tells how much memory a map takes.
 func TestBurstIsGivenBack(t *testing.T) {
 	type key [128]byte
 	makeKey := func(i int) (k key) { k[0], k[1], k[2] = byte(i), byte(i>>8), byte(i>>16); return k }
@@ -218,8 +221,8 @@ func TestBurstIsGivenBack(t *testing.T) {
 	}
 }
 
-// The flights of a Group become many and few again, time after time. They
-// move to a new map seldom: fewer moves than a seventh of the flights.
+// When the flights of a Group become many and few again, time after time, they
+// seldom move to a new map: there are fewer moves than a seventh of the flights.
 func TestMapIsReplacedSeldom(t *testing.T) {
 	test := func(low, high int) {
 		synctest.Test(t, func(t *testing.T) {

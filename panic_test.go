@@ -22,6 +22,8 @@ import (
 	"example.com/singleflight"
 )
 
+// This file is about the ways in which fn can fail.
+
 // The matrix: each way in which fn can end, and each kind of caller.
 
 var errReturned = &singleflight.PanicError{Value: "returned, not panicked with"}
@@ -334,7 +336,7 @@ func slowCrash() {
 }
 
 // Under GODEBUG=panicnil=1, recover returns nil for panic(nil), as it does for
-// Goexit. It counts as a panic nevertheless.
+// Goexit. The two are told apart nevertheless.
 func TestPanicNilIsAPanicUnderGODEBUG(t *testing.T) {
 	if status, output := run(t, "panicnil", "GODEBUG=panicnil=1"); status != 0 || output != "ok\n" {
 		t.Errorf("got exit status %d, want 0; output:\n%s", status, output)

@@ -154,13 +154,13 @@ type callRun struct {
 // An execution is the flight that an actor's call has started, and its fn.
 type execution struct {
 	record    *singleflight.Flight[int, loaded]
-	step      int // in which the flight was started, or 0 if that is the running one
+	step      int // the step that started the flight, or 0 if that is the running step
 	ctx       context.Context
 	value     loaded // what fn will return, or what the second Get has found
 	canceled  bool   // fn will return its context's error
-	running   bool   // fn is
-	returned  bool   // fn has
-	over      bool   // the flight is
+	running   bool   // fn is running
+	returned  bool   // fn has returned
+	over      bool   // the flight is over
 	forgotten bool   // the key has been forgotten meanwhile
 	abandoned bool   // another fn was started beside it, so that it may have no caller left
 	left      bool   // a caller has left since fn returned
@@ -174,10 +174,10 @@ type trial struct {
 	mu         sync.Mutex // for processes that are woken together
 	watching   bool
 	processes  []*process // by order
-	running    *process   // the one that was let go last
+	running    *process   // the one that went on last
 	calls      []callRun
 	executions []execution
-	forgetting [2]int // how many calls are, by key
+	forgetting [2]int // how many calls are forgetting a key, by key
 
 	cache [2]loaded
 	db    [2]int
@@ -671,7 +671,7 @@ func flags(all ...bool) (b byte) {
 
 // The explorer.
 
-// A choice is which of several processes was let go.
+// A choice says which of several processes went on.
 type choice struct{ taken, of int }
 
 // An explorer runs a program in one schedule after another.

@@ -18,6 +18,10 @@ import (
 	"example.com/singleflight"
 )
 
+// This file is about what all methods have in common: what is shared and when,
+// in which memory order, and for which keys. It is also about DoChan, Forget and
+// Stats.
+
 // Sharing.
 
 func TestDoReturnsWhatFnReturns(t *testing.T) {
@@ -75,8 +79,8 @@ func TestDoRunsDifferentKeysAtOnce(t *testing.T) {
 	})
 }
 
-// All callers of a flight get the same shared, whatever methods start and join
-// it: true if there are several when fn ends.
+// All callers of a flight get the same value of shared, whatever methods start
+// and join it. It is true if there are several callers when fn ends.
 func TestSharedIsTheSameForAll(t *testing.T) {
 	type kind = func(ctx context.Context, g group[string, int], fn func() (int, error)) *caller[int]
 	kinds := map[string]kind{
