@@ -13,9 +13,8 @@ import (
 	"example.com/singleflight"
 )
 
-// An expiring cache is one whose values live for a while. The adapter between
-// it and Fill has three methods.
-type expiring[K comparable, V any] struct {
+// An expiringMap keeps each value for a lifetime.
+type expiringMap[K comparable, V any] struct {
 	lifetime time.Duration
 	entries  sync.Map // from K to entry[V]
 }
@@ -25,8 +24,8 @@ type entry[V any] struct {
 	expires time.Time
 }
 
-// Get reports a value that has expired as one that is not there.
-func (c *expiring[K, V]) Get(key K) (v V, ok bool) {
+// Get does not return a value that has expired.
+func (c *expiringMap[K, V]) Get(key K) (v V, ok bool) {
 	e, ok := c.entries.Load(key)
 	if !ok || time.Now().After(e.(entry[V]).expires) {
 		return v, false
@@ -34,18 +33,18 @@ func (c *expiring[K, V]) Get(key K) (v V, ok bool) {
 	return e.(entry[V]).value, true
 }
 
-func (c *expiring[K, V]) Set(key K, value V) {
+func (c *expiringMap[K, V]) Set(key K, value V) {
 	c.entries.Store(key, entry[V]{value, time.Now().Add(c.lifetime)})
 }
 
-func (c *expiring[K, V]) Delete(key K) {
+func (c *expiringMap[K, V]) Delete(key K) {
 	c.entries.Delete(key)
 }
 
 // Any type with these three methods is a Cache.
 func ExampleCache() {
 	var g singleflight.Group[string, int]
-	cache := &expiring[string, int]{lifetime: time.Hour}
+	cache := &expiringMap[string, int]{lifetime: time.Hour}
 
 	loads := 0
 	load := func(context.Context) (int, error) {

@@ -32,7 +32,7 @@ func (s *nameStore) name(ctx context.Context, id int) (string, error) {
 	return name, err
 }
 
-// A nameCache keeps everything. A cache with a limit serves as well.
+// A nameCache keeps everything. A cache with a limit works as well.
 type nameCache struct{ m sync.Map }
 
 func (c *nameCache) Set(id int, name string) { c.m.Store(id, name) }

@@ -15,7 +15,7 @@ import (
 	"example.com/singleflight"
 )
 
-// A Group may be at package level, and is used by many tests.
+// A Group at package level may be used by several tests.
 var profiles singleflight.Group[int, string]
 
 // In a _test.go file of yours, this function is called

@@ -104,7 +104,7 @@ func ExampleGroup_DoContext_abandoned() {
 	stopped := make(chan struct{})
 	load := func(ctx context.Context) (int, error) {
 		defer close(stopped)
-		<-ctx.Done() // as a query does that heeds its context
+		<-ctx.Done() // stands for a query that heeds its context
 		fmt.Println("load:", ctx.Err())
 		return 0, ctx.Err()
 	}
@@ -318,7 +318,7 @@ func ExamplePanicError_Unwrap() {
 	// true
 }
 
-// A ShardedGroup is used as a Group is.
+// A ShardedGroup has the same methods as a Group.
 func ExampleShardedGroup() {
 	var squares singleflight.ShardedGroup[int, int]
 

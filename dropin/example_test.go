@@ -48,7 +48,7 @@ func ExampleGroup() {
 	wg.Add(1)
 	_, err, _ := g.DoContext(ctx, "answer", func(ctx context.Context) (any, error) {
 		defer wg.Done()
-		<-ctx.Done() // as a query does that heeds its context
+		<-ctx.Done() // stands for a query that heeds its context
 		return nil, ctx.Err()
 	})
 	wg.Wait()
