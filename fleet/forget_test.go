@@ -20,160 +20,6 @@ import (
 
 // What Forget reaches, and what comes late: faults of the engine, in bubbles.
 
-const (
-	lease   = 10 * time.Second
-	timeout = 2 * time.Second
-	news    = 10 * time.Millisecond // longer than a message takes
-)
-
-var (
-	good   = enginetest.Line{}
-	cut    = enginetest.Line{Cut: true}
-	silent = enginetest.Line{Requests: enginetest.Way{Held: true}, Answers: enginetest.Way{Held: true}, News: enginetest.Way{Held: true}}
-)
-
-// late is for how much longer than promised the engine keeps a record, where
-// that matters most.
-const late = 900 * time.Millisecond
-
-// A node is a process: a Group with a connection of its own.
-type node struct {
-	*fleet.Group[string]
-	line *hooked
-}
-
-// A hooked engine calls before at each write, if that is set.
-type hooked struct {
-	*enginetest.Conn
-	before func(engine.Name)
-}
-
-func (h *hooked) Write(ctx context.Context, name engine.Name, put engine.Put) (uint64, error) {
-	if h.before != nil {
-		h.before(name)
-	}
-	return h.Conn.Write(ctx, name, put)
-}
-
-// inFleet runs f in a bubble, with as many nodes, for each kind of engine.
-func inFleet(t *testing.T, nodes int, f func(t *testing.T, store *enginetest.Fake, n []node), opts ...fleet.Option) {
-	t.Helper()
-	for _, gone := range []bool{false, true} {
-		t.Run(fmt.Sprintf("gone=%v", gone), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				unit := time.Second // as NATS
-				if gone {
-					unit = time.Millisecond // as Redis
-				}
-				store := enginetest.NewFake(enginetest.FakeOptions{Gone: gone, Granularity: unit, Late: late})
-				defer store.Close()
-				var n []node
-				for range nodes {
-					e := &hooked{Conn: store.Connect()}
-					g, err := fleet.New[string](e, opts...)
-					if err != nil {
-						t.Fatal(err)
-					}
-					n = append(n, node{g, e})
-				}
-				f(t, store, n)
-				for _, n := range n {
-					n.line.SetLine(good)
-				}
-				time.Sleep(2 * time.Hour)
-				if r, w := store.Records(), store.Watches(); r != 0 || w != 0 {
-					t.Errorf("%d records and %d watches are left, want none", r, w)
-				}
-			})
-		})
-	}
-}
-
-// A result is what a call returned.
-type result struct {
-	v   string
-	err error
-}
-
-// A load is a fn under the test's control.
-type load struct {
-	ctx    context.Context
-	end    chan result
-	result chan result // of the call that made it
-}
-
-// begin calls g in the background, and returns when fn runs.
-func (n node) begin(t *testing.T, key string) *load {
-	t.Helper()
-	l := &load{end: make(chan result, 1), result: make(chan result, 1)}
-	running := make(chan struct{})
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
-	go func() {
-		v, err, _ := n.DoContext(ctx, key, func(ctx context.Context) (string, error) {
-			l.ctx = ctx
-			close(running)
-			select {
-			case r := <-l.end:
-				return r.v, r.err
-			case <-ctx.Done():
-				return "", ctx.Err()
-			}
-		})
-		l.result <- result{v, err}
-	}()
-	select {
-	case <-running:
-	case r := <-l.result:
-		t.Fatalf("begin(%q): got %+v, want a load", key, r)
-	}
-	return l
-}
-
-// wait returns what the call that made the load got.
-func (l *load) wait(t *testing.T) string {
-	t.Helper()
-	select {
-	case r := <-l.result:
-		if r.err != nil {
-			t.Errorf("the load's caller: %v", r.err)
-		}
-		return r.v
-	case <-time.After(time.Minute):
-		t.Fatal("the load's caller got nothing within a minute")
-		return ""
-	}
-}
-
-// give ends the load.
-func (l *load) give(v string) { l.end <- result{v: v} }
-
-// call makes a call whose own fn returns v, and returns what it got.
-func (n node) call(t *testing.T, key, v string) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	got, err, _ := n.DoContext(ctx, key, func(context.Context) (string, error) { return v, nil })
-	if err != nil {
-		t.Errorf("DoContext(%q): %v", key, err)
-	}
-	return got
-}
-
-func (n node) forget(t *testing.T, key string) {
-	t.Helper()
-	if err := n.Forget(t.Context(), key); err != nil {
-		t.Fatalf("Forget(%q): %v", key, err)
-	}
-}
-
-func wantGot(t *testing.T, who, got, want string) {
-	t.Helper()
-	if got != want {
-		t.Errorf("%s got %q, want %q", who, got, want)
-	}
-}
-
 // A load that runs without the engine has no record that a Forget could find.
 // So it is not joined any more once the engine answers.
 func TestForgetReachesALoadWithoutEngine(t *testing.T) {
@@ -189,7 +35,7 @@ func TestForgetReachesALoadWithoutEngine(t *testing.T) {
 				time.Sleep(news)
 				wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
 				old.give("old")
-				wantGot(t, "the caller from before", old.wait(t), "old")
+				old.want(t, "the caller from before", "old")
 			})
 		})
 	}
@@ -199,23 +45,16 @@ func TestForgetReachesALoadWithoutEngine(t *testing.T) {
 func TestForgetReachesALoadAfterAWithheldValue(t *testing.T) {
 	inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
 		first := n[0].begin(t, "k")
-		var old *load
-		began := make(chan struct{})
-		go func() {
-			old = n[1].begin(t, "k")
-			close(began)
-		}()
-		synctest.Wait()
+		old := n[1].ask(t, "k")
 		time.Sleep(time.Second)
 		first.give(unencodable)
-		<-first.result
-		<-began
+		old.awaitFn(t)
 		time.Sleep(5 * lease / 2)
 		n[2].forget(t, "k")
 		time.Sleep(news)
 		wantGot(t, "a call after Forget", n[1].call(t, "k", "new"), "new")
 		old.give("old")
-		wantGot(t, "the caller from before", old.wait(t), "old")
+		old.want(t, "the caller from before", "old")
 	}, fleet.Encoding(codec{}))
 }
 
@@ -232,7 +71,7 @@ func TestForgetReachesAHolderThatWasCutOff(t *testing.T) {
 				n[1].forget(t, "k")
 				time.Sleep(news)
 				wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
-				wantGot(t, "the caller from before, whose lease was lost", old.wait(t), "new")
+				old.want(t, "the caller from before, whose lease was lost", "new")
 			})
 		})
 	}
@@ -247,7 +86,7 @@ func TestForgetReachesAHolderWhoseRecordIsGone(t *testing.T) {
 		n[1].forget(t, "k")
 		time.Sleep(news)
 		wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
-		wantGot(t, "the caller from before, whose lease was lost", old.wait(t), "new")
+		old.want(t, "the caller from before, whose lease was lost", "new")
 	})
 }
 
@@ -269,7 +108,7 @@ func TestLateClaimDoesNotDefeatForget(t *testing.T) {
 				synctest.Wait()
 				time.Sleep(lease / 4)
 				old.give("old")
-				wantGot(t, "the caller from before", old.wait(t), "old")
+				old.want(t, "the caller from before", "old")
 				wantGot(t, "a call after Forget", <-newer, "new")
 			})
 		})
@@ -290,7 +129,7 @@ func TestLateClaimAfterANewerLoad(t *testing.T) {
 		go func() { newer <- n[1].call(t, "k", "newer") }()
 		time.Sleep(lease / 4)
 		old.give("old")
-		wantGot(t, "the caller from before", old.wait(t), "old")
+		old.want(t, "the caller from before", "old")
 		wantGot(t, "the second call after Forget", <-newer, "newer")
 	})
 }
@@ -307,7 +146,7 @@ func TestForgetReachesAClaimThatWasNotAnswered(t *testing.T) {
 		time.Sleep(2 * lease)
 		wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
 		old.give("old")
-		wantGot(t, "the caller from before", old.wait(t), "old")
+		old.want(t, "the caller from before", "old")
 	})
 }
 
@@ -323,7 +162,7 @@ func TestClaimThatIsReadBackIsRenewedAtOnce(t *testing.T) {
 		n[0].line.SetLine(good)
 		time.Sleep(3 * time.Second)
 		l.give("v")
-		wantGot(t, "where fn ran", l.wait(t), "v")
+		l.want(t, "where fn ran", "v")
 		wantGot(t, "elsewhere", <-there, "v")
 	}, fleet.Lease(2*time.Second), fleet.EngineTimeout(500*time.Millisecond))
 }
@@ -344,7 +183,7 @@ func TestWithheldValueWithRequireEngine(t *testing.T) {
 					running--
 					return unencodable, nil
 				})
-				results <- result{v, err}
+				results <- result{v: v, err: err}
 			}()
 		}
 		for range n {
@@ -403,7 +242,7 @@ func TestForgetDoesNotProlongATakeoverInAnyCase(t *testing.T) {
 				})
 				time.Sleep(tt.after)
 				writes := 0
-				n[2].line.before = func(engine.Name) {
+				n[2].asked.before = func(engine.Name) {
 					if writes++; writes > tt.writes {
 						n[2].line.SetLine(cut)
 					}
@@ -449,7 +288,7 @@ func TestForgetLeavesNoCopyOfALoadThatHasEnded(t *testing.T) {
 		time.Sleep(news)
 		n[1].line.SetLine(enginetest.Line{News: enginetest.Way{Held: true}})
 		var ended time.Time
-		n[2].line.before = func(name engine.Name) {
+		n[2].asked.before = func(name engine.Name) {
 			if name.Part == "current" && ended.IsZero() {
 				first.give("first")
 				first.wait(t)
@@ -500,7 +339,7 @@ func TestHolderWaitsForItsConnection(t *testing.T) {
 		n[0].line.SetLine(cut)
 		time.Sleep(time.Second)
 		l.give("v")
-		wantGot(t, "the caller", l.wait(t), "v")
+		l.want(t, "the caller", "v")
 	})
 }
 
@@ -515,7 +354,7 @@ func TestLateJoinerOfACutOffHolder(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		wantGot(t, "a call at the holder, 15 s later", n[0].call(t, "k", "newest"), "newest")
 		n[0].line.SetLine(good)
-		wantGot(t, "the holder's first caller", old.wait(t), "newer")
+		old.want(t, "the holder's first caller", "newer")
 	}, fleet.Linger(time.Hour))
 }
 
@@ -527,7 +366,7 @@ func TestHeldUpResultIsDeliveredWithinTheLeaseOrNot(t *testing.T) {
 				l := n[0].begin(t, "k")
 				n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Late: late}})
 				l.give("old")
-				wantGot(t, "where fn ran", l.wait(t), "old")
+				l.want(t, "where fn ran", "old")
 				n[0].line.SetLine(cut)
 				want := "old" // its holder could not say that it has ended
 				if late > lease {
@@ -587,7 +426,7 @@ func TestBrokenEngineCostsFewGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := enginetest.NewFake(enginetest.FakeOptions{})
 		defer store.Close()
-		g, err := fleet.New[string](broken{store.Connect()})
+		g, err := fleet.New[string](refusesWrites{store.Connect()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -604,58 +443,27 @@ func TestBrokenEngineCostsFewGoroutines(t *testing.T) {
 	})
 }
 
-type broken struct{ *enginetest.Conn }
+type refusesWrites struct{ *enginetest.Conn }
 
-func (broken) Write(context.Context, engine.Name, engine.Put) (uint64, error) {
-	return 0, errors.New("broken")
+func (refusesWrites) Write(context.Context, engine.Name, engine.Put) (uint64, error) {
+	return 0, errors.New("refused")
 }
 
 // One request that is not answered says nothing, if others are.
 func TestOneSlowRequestDoesNotMakeAnEngineSilent(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
 		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Late: 2 * timeout}})
-		began := make(chan *load)
-		go func() { began <- n[0].begin(t, "slow") }()
+		l := n[0].ask(t, "slow")
 		synctest.Wait()
 		n[0].line.SetLine(good)
 		time.Sleep(timeout / 2)
 		n[0].call(t, "k", "v")
-		l := <-began
+		l.awaitFn(t)
 		n[0].call(t, "k", "v")
 		if s := n[0].Stats(); s.Fallbacks != 1 {
 			t.Errorf("%d fallbacks of 3 calls, want 1", s.Fallbacks)
 		}
 		l.give("v")
-		l.wait(t)
+		l.want(t, "the slow one", "v")
 	})
-}
-
-const (
-	unencodable = "unencodable"
-	explosive   = "explosive"
-)
-
-// A codec does not encode two values.
-type codec struct{}
-
-func (codec) Marshal(v any) ([]byte, error) {
-	switch v {
-	case unencodable:
-		return nil, errors.New("unencodable")
-	case explosive:
-		panic("boom")
-	}
-	return []byte(v.(string)), nil
-}
-
-func (codec) Unmarshal(data []byte, v any) error {
-	*v.(*string) = string(data)
-	return nil
-}
-
-// never is the fn of a call that should get another's result.
-func never(context.Context) (string, error) { return "", errors.New("loaded what another was loading") }
-
-func returns(v string) func(context.Context) (string, error) {
-	return func(context.Context) (string, error) { return v, nil }
 }
