@@ -19,11 +19,10 @@ import (
 // Groups on a real server. What a Group does with any engine is tested in
 // package fleet, on a fake one.
 
-// The results are gone from the bucket after Linger, the marks of forgotten
-// loads after the lease, and they leave no markers.
+// The results are gone from the bucket after Linger, and leave no markers.
 func TestNothingStaysInTheBucket(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 1, fleet.Lease(4*time.Second), fleet.EngineTimeout(time.Second))
+	w := newWorld(t, 1)
 	w.g[0].DoContext(t.Context(), "done", returns("v"))
 	w.g[0].DoContext(t.Context(), "failed", func(context.Context) (string, error) { return "", errors.New("broken") })
 	_, released, _ := begin(t, w.g[0], "released")
@@ -36,17 +35,13 @@ func TestNothingStaysInTheBucket(t *testing.T) {
 	forgotten.want(t, "the caller", "v")
 	until(t, "the release", func() bool { return w.g[0].Stats().Callers.Running == 0 })
 	ended := time.Now()
-	if n := w.info().State.Msgs; n != 5 {
-		t.Errorf("%d records, want 5: 3 of loads, a released one, and where the forgotten one was", n)
-	}
 	last := w.info().State.LastSeq
-	until(t, "the end of the results", func() bool { return w.info().State.Msgs == 1 })
-	if d := time.Since(ended); d > 3*time.Second {
-		t.Errorf("the results were there for %v, want the Linger of 1s and a second", d)
+	if last < 10 {
+		t.Errorf("%d writes, want 10: 4 claims, 3 results, a release, and at least 2 of Forget", last)
 	}
 	w.empty()
-	if d := time.Since(ended); d > 6*time.Second {
-		t.Errorf("the bucket was empty after %v, want the Lease of 4s and a second", d)
+	if d := time.Since(ended); d > 3*time.Second {
+		t.Errorf("the bucket was empty after %v, want the Linger of 1s and a second", d)
 	}
 	if n := w.info().State.LastSeq; n != last {
 		t.Errorf("%d markers, want none", n-last)

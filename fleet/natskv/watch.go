@@ -91,8 +91,8 @@ func (w watcher) forward(ctx context.Context, down <-chan struct{}, updates chan
 			if !open {
 				return
 			}
-			if u == nil { // between what was there and what comes
-				continue
+			if u == nil {
+				break // all that is stored has been sent: an Entry without a Part
 			}
 			entry = engine.Entry{Part: u.Key()[part:], Rev: u.Revision(), Data: u.Value(), Time: u.Created()}
 		case <-ctx.Done():
