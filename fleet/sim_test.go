@@ -163,8 +163,8 @@ func (s *simScript) addLateClaims(r *rand.Rand, up func(float64) time.Duration) 
 	}
 }
 
-// addCutOff adds a load in a process that is cut off for a while, a Forget
-// elsewhere, and a call in that process while the load still runs.
+// addCutOff adds a load in a process that is or will be cut off for a while, a
+// Forget elsewhere, and a call in that process while the load still runs.
 func (s *simScript) addCutOff(r *rand.Rand, up func(float64) time.Duration) {
 	for range 1 + r.IntN(3) {
 		at, key := time.Duration(r.Int64N(int64(s.length-8*s.lease))), fmt.Sprint(r.IntN(10))
@@ -172,7 +172,10 @@ func (s *simScript) addCutOff(r *rand.Rand, up func(float64) time.Duration) {
 		q := (p + 1 + r.IntN(s.procs-1)) % s.procs
 		cut := simAction{at: at, kind: []string{"silent", "cut", "held up"}[r.IntN(3)], proc: p, dur: up(3)}
 		loads := simAction{at: at + up(0.1), kind: "call", key: key, proc: p, timeout: 20 * s.lease}
-		loads.load.dur = cut.dur + 2*s.lease + up(4)
+		if r.IntN(2) == 0 {
+			loads.at = max(0, at-up(1)) // so that it loses its lease
+		}
+		loads.load.dur = cut.dur + 3*s.lease + up(4)
 		forget := simAction{at: at + cut.dur + up(1), kind: "forget", key: key, proc: q, timeout: s.lease}
 		after := simAction{at: forget.at + up(3), kind: "call", key: key, proc: p, timeout: 20 * s.lease}
 		s.actions = append(s.actions, cut, loads, forget, after)

@@ -185,9 +185,27 @@ func (c *simChecker) overlaps() {
 			}
 		}
 	}
+	c.superseding()
 	for j, y := range c.h.loads {
 		if y.takeover && !c.somethingWasLost(y) {
 			c.wrongf("takeover: load %d in process %d at %v took over, but no load was lost", j, y.proc, y.begin)
+		}
+	}
+}
+
+// superseding checks that a load is canceled when another has taken over, and
+// its process has had the time to see that.
+func (c *simChecker) superseding() {
+	for i, x := range c.h.loads {
+		for j, y := range c.h.loads {
+			if y.key != x.key || y.begin <= x.begin || y.begin >= x.end || x.fallback || y.fallback || c.alone(x) || c.alone(y) || c.forgotten(x, y.end) {
+				continue
+			}
+			until := min(x.end, x.ctxDone, y.end)
+			since := until - max(y.begin, c.reach(x.proc, until))
+			if limit := c.s.lease/2 + 3*c.s.timeout + c.rtt; since > limit {
+				c.wrongf("superseded: load %d in process %d goes on for %v beside load %d in process %d, want %v at most", i, x.proc, since, j, y.proc, limit)
+			}
 		}
 	}
 }
@@ -283,8 +301,11 @@ func (c *simChecker) value(i int, call *simCall, l *simLoad) {
 		}
 		since := call.begin - max(f.end, c.reach(call.proc, call.begin))
 		limit := c.s.lease*3/4 + c.s.timeout + c.rtt
-		if call.proc == f.proc || since > limit {
-			c.wrongf("forgotten: %s; Forget %d in process %d from %v to %v comes between, and was known for %v", name, j, f.proc, f.begin, f.end, since)
+		// A load with the engine's leave is not joined for longer than that even
+		// while the engine cannot be reached.
+		ago := call.begin - f.end - c.stoppedFor(call.proc, f.end, call.begin)
+		if call.proc == f.proc || since > limit || !l.fallback && ago > c.bound() {
+			c.wrongf("forgotten: %s; Forget %d in process %d from %v to %v comes between, %v ago, and could be known for %v", name, j, f.proc, f.begin, f.end, ago, since)
 		}
 	}
 }
@@ -365,6 +386,7 @@ func TestSimulationChecks(t *testing.T) {
 		{name: "one without leave long after a fault", loads: []*simLoad{is(load(1, 15*s, 25*s), "fallback")}, faults: []simFault{{"cut", 1, s, 2 * s, 0}}, want: "leave"},
 		{name: "one without leave, and a fault of another process", loads: []*simLoad{is(load(1, 15*s, 25*s), "fallback")}, faults: []simFault{{"cut", 0, 14 * s, 16 * s, 0}}, want: "leave"},
 		{name: "two at once, since the holder was silent", loads: two, faults: []simFault{{"silent", 0, 10 * s, 15 * s, 0}}},
+		{name: "two at once for long, since the holder was silent", loads: []*simLoad{load(0, 10*s, 40*s), load(1, 15*s, 40*s)}, faults: []simFault{{"silent", 0, 10 * s, 15 * s, 0}}, want: "superseded"},
 		{name: "two at once, and the other was silent", loads: two, faults: []simFault{{"silent", 1, 10 * s, 15 * s, 0}}, want: "overlap"},
 		{name: "two at once, and the holder was silent for a moment", loads: two, faults: []simFault{{"silent", 0, 12 * s, 12*s + s/2, 0}}, want: "overlap"},
 		{name: "two at once, and the holder missed news", loads: two, faults: []simFault{{"news lost", 0, 10 * s, 15 * s, 0}}, want: "overlap"},
@@ -385,6 +407,8 @@ func TestSimulationChecks(t *testing.T) {
 		{name: "a value forgotten elsewhere some time ago", loads: two[:1], calls: []*simCall{call(1, 18*s, 21*s, 0)}, forgets: []*simForget{forget(0, 12*s, 13*s)}, want: "forgotten"},
 		{name: "a value forgotten elsewhere while the process was cut off", loads: two[:1], calls: []*simCall{call(1, 18*s, 21*s, 0)}, forgets: []*simForget{forget(0, 12*s, 13*s)},
 			faults: []simFault{{"cut", 1, 12 * s, 16 * s, 0}}},
+		{name: "a value forgotten elsewhere long ago, while the process was cut off", loads: []*simLoad{load(0, 10*s, 30*s)}, calls: []*simCall{call(0, 25*s, 30*s, 0)}, forgets: []*simForget{forget(1, 12*s, 13*s)},
+			faults: []simFault{{"cut", 0, 11 * s, 30 * s, 0}}, want: "forgotten"},
 		{name: "a Forget that failed", loads: two[:1], calls: []*simCall{call(1, 14*s, 21*s, 0)},
 			forgets: []*simForget{func() *simForget { f := forget(1, 12*s, 13*s); f.err, f.done = context.Canceled, f.end; return f }()}},
 		{name: "a Forget that failed for no reason", forgets: []*simForget{func() *simForget { f := forget(1, 12*s, 13*s); f.err = fleet.ErrUnavailable; return f }()}, want: "outcome"},

@@ -19,7 +19,8 @@ import (
 // Groups on a real server. What a Group does with any engine is tested in
 // package fleet, on a fake one.
 
-// The results are gone from the bucket after Linger, and leave no markers.
+// Results, and what released and forgotten loads leave, are gone from the bucket
+// after Linger, and leave no markers.
 func TestNothingStaysInTheBucket(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)

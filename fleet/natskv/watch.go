@@ -91,10 +91,10 @@ func (w watcher) forward(ctx context.Context, down <-chan struct{}, updates chan
 			if !open {
 				return
 			}
-			if u == nil {
-				break // all that is stored has been sent: an Entry without a Part
+			entry = engine.Entry{} // after what is stored, the client sends nil
+			if u != nil {
+				entry = engine.Entry{Part: u.Key()[part:], Rev: u.Revision(), Data: u.Value(), Time: u.Created()}
 			}
-			entry = engine.Entry{Part: u.Key()[part:], Rev: u.Revision(), Data: u.Value(), Time: u.Created()}
 		case <-ctx.Done():
 			return
 		case <-down:
