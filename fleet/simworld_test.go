@@ -447,8 +447,8 @@ func (w *simWorld) kill(a simAction) {
 	p.killed = w.now()
 	w.h.faults = append(w.h.faults, simFault{a.kind, p.number, p.killed, p.killed, 0})
 	w.mu.Unlock()
+	p.conn.Close() // first, or the others would hear of it
 	close(p.dead)
-	p.conn.Close()
 }
 
 // context returns a context that is done after d, if that is not 0, while the
@@ -505,6 +505,7 @@ func (w *simWorld) call(a simAction) {
 		w.mu.Unlock()
 		ctx, done := w.context(p, a.timeout)
 		v, err, _ := p.g.DoContext(ctx, a.key, func(ctx context.Context) (string, error) { return w.load(ctx, p, a) })
+		defer w.sample(p)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		c.end, c.err, c.done = w.now(), err, done()
@@ -512,6 +513,16 @@ func (w *simWorld) call(a simAction) {
 		c.killed = c.end >= p.killed
 		w.open--
 	}()
+}
+
+// sample notes what Stats has counted, just after a caller has left: a flight
+// may fall back at that instant, and then calls no fn.
+func (w *simWorld) sample(p *simProc) {
+	time.Sleep(1)
+	stats := p.g.Stats()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p.fallbacks, p.takeovers = stats.Fallbacks, stats.Takeovers
 }
 
 var simLoadNumber = regexp.MustCompile(`^(?:loading in another process: )?load (\d+) `)
