@@ -15,25 +15,20 @@ import (
 // forget sets the load that is pending aside, and so frees the key. Where no
 // load is pending there is nothing to do: see [flight.settle].
 func (g *Group[V]) forget(ctx context.Context, v *view) error {
-	aside := "" // the token of the load whose copy was written
 	for {
 		err := v.fetch(ctx, "")
 		if err != nil {
 			return err
 		}
 		old := v.seen[current]
-		if aside != "" && old.State != moved && old.Token != aside {
-			// That load has ended meanwhile, and its copy would be waited for. If
-			// this fails, the copy has changed, or stays until its lease ends.
-			_ = v.write(ctx, aside, record{}, g.linger)
-			aside = ""
-		}
 		if old.State != pending {
+			// It is tempting to remove a copy that was written in vain. But
+			// perhaps another Forget was faster, and the load goes on in the copy.
+			// A copy of a load that has ended stays until the end of its lease.
 			return nil
 		}
 		err = g.setAside(ctx, v, old)
 		if err == nil {
-			aside = old.Token
 			err = v.write(ctx, current, record{State: moved}, g.linger)
 		}
 		if !errors.Is(err, engine.ErrTaken) {

@@ -21,15 +21,16 @@
 //
 // # The connection
 //
-// It belongs to the caller, and [Engine.Close] leaves it open. Two of its
+// The connection belongs to the caller, and [Engine.Close] leaves it open. Its
 // options matter. By default the client gives up for good after some minutes
-// without a server: nats.MaxReconnects(-1) has it try on. And while the
-// connection says that it is closed or reconnecting, a process falls back at
-// once; but a server that has become silent, behind a network that drops what
-// is sent, is noticed only when answers to pings are missing. With the
-// client's defaults that takes up to six minutes, in which every call waits
-// for the fleet.EngineTimeout. With the options above it takes six seconds:
-// the PingInterval times one more than MaxPingsOutstanding.
+// without a server; with nats.MaxReconnects(-1) it tries on.
+//
+// While the client knows that the connection is down, a process falls back at
+// once. But if a network drops what is sent, the client knows that only when
+// answers to pings are missing: with its defaults after up to six minutes. Until
+// then one call each half lease waits for the fleet.EngineTimeout. With the
+// options above it knows after six seconds, which is the PingInterval times one
+// more than MaxPingsOutstanding.
 //
 // # The server
 //

@@ -59,12 +59,17 @@ func wantData(t testing.TB, e *natskv.Engine, name engine.Name, rev uint64, data
 // next is what a watch brings next; false if it is closed.
 func next(t testing.TB, updates <-chan engine.Entry) (engine.Entry, bool) {
 	t.Helper()
-	select {
-	case u, open := <-updates:
-		return u, open
-	case <-time.After(patience):
-		t.Fatalf("no news within %v", patience)
-		panic("unreachable")
+	late := time.After(patience)
+	for {
+		select {
+		case u, open := <-updates:
+			if open && u.Part == "" { // the watch has sent all that is stored
+				continue
+			}
+			return u, open
+		case <-late:
+			t.Fatalf("no news within %v", patience)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@
 package natskv
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,13 +25,13 @@ import (
 // It is tempting to use KeyValue.Update, but that drops the time to live.
 // JetStream.PublishMsg has a time limit of its own where ctx has none.
 //
-// Neither this package nor the client sends a write twice, so it needs no ID
-// by which the server would recognize a repetition. What the client has
-// buffered when the connection breaks, it sends once to the next server, or
-// not at all. And ask sends again only what no server has taken.
+// A write reaches the server once at most, so it needs no ID by which the
+// server would recognize a repetition. What the client has buffered when the
+// connection breaks, it sends to the next server or not at all, but never
+// again; and send repeats only what no server has taken.
 func (e *Engine) Write(ctx context.Context, name engine.Name, put engine.Put) (rev uint64, err error) {
 	m := nats.NewMsg(e.domain + e.subject(name))
-	m.Data = put.Data
+	m.Data = bytes.Clone(put.Data) // it may be sent after ctx is done
 	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(put.Expect, 10))
 	m.Header.Set(jetstream.MsgTTLHeader, put.TTL.String())
 	if put.Quiet {
@@ -139,8 +140,9 @@ func (e *Engine) ask(ctx context.Context, m *nats.Msg, answer any) error {
 	return json.Unmarshal(reply.Data, answer)
 }
 
-// Where no server takes a request, it is sent again after a while, since the
-// bucket's leader may be handing over to another.
+// Where no server takes a request, since the bucket's leader is handing over to
+// another perhaps, it is sent again after a while. The client would do the same
+// for PublishMsg. That answer is given only if the request reached nobody.
 const (
 	resend  = 250 * time.Millisecond
 	resends = 2

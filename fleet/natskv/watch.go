@@ -91,10 +91,10 @@ func (w watcher) forward(ctx context.Context, down <-chan struct{}, updates chan
 			if !open {
 				return
 			}
-			if u == nil { // between what was there and what comes
-				continue
+			entry = engine.Entry{} // after what is stored, the client sends nil
+			if u != nil {
+				entry = engine.Entry{Part: u.Key()[part:], Rev: u.Revision(), Data: u.Value(), Time: u.Created()}
 			}
-			entry = engine.Entry{Part: u.Key()[part:], Rev: u.Revision(), Data: u.Value(), Time: u.Created()}
 		case <-ctx.Done():
 			return
 		case <-down:
@@ -119,15 +119,13 @@ func (w watcher) stop() {
 	// What the client still has may wait for a receiver, and holds a lock that
 	// closing the channel needs. The channel may also never be closed, where
 	// the connection was closed at the wrong moment.
-	late := time.NewTimer(watchEnd)
-	defer late.Stop()
 	for {
 		select {
 		case _, open := <-w.Updates():
 			if !open {
 				return
 			}
-		case <-late.C:
+		case <-time.After(watchEnd):
 			return
 		}
 	}
