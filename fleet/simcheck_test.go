@@ -142,13 +142,26 @@ func (c *simChecker) superseded(l *simLoad) bool {
 
 // forgotten reports whether a Forget explains that a load began at t beside l.
 func (c *simChecker) forgotten(l *simLoad, t time.Duration) bool {
+	since := c.asked(l)
 	return slices.ContainsFunc(c.h.forgets, func(f *simForget) bool {
 		end := f.end
 		if f.err != nil || f.killed {
 			end = simNever // what it has sent may arrive at any time
 		}
-		return f.key == l.key && end >= l.begin && f.begin <= t
+		return f.key == l.key && end >= since && f.begin <= t
 	})
+}
+
+// asked returns when the claim for a load may have been made: when the first
+// of its callers called.
+func (c *simChecker) asked(l *simLoad) time.Duration {
+	first := l.started
+	for _, call := range c.h.calls {
+		if call.proc == l.proc && call.key == l.key && call.begin <= l.started && call.end >= l.started {
+			first = min(first, call.begin)
+		}
+	}
+	return first
 }
 
 // alone reports whether a load may be one that its process runs for itself,
@@ -215,7 +228,7 @@ func (c *simChecker) superseding() {
 // where a process that loads dies or falls silent, and at once where its last
 // caller leaves, if nothing else happens.
 func (c *simChecker) deaths() {
-	within := c.s.lease + time.Second + 2*c.rtt // the last renewal arrives, and news, two reads and a claim
+	within := c.untilTakeover()
 	for i, x := range c.h.loads {
 		if x.fallback {
 			continue
@@ -239,14 +252,22 @@ func (c *simChecker) deaths() {
 	}
 }
 
+// untilTakeover returns how long a load that is lost keeps its key: the last
+// renewal arrives, and then news, two reads and a claim.
+func (c *simChecker) untilTakeover() time.Duration { return c.s.lease + time.Second + 2*c.rtt }
+
 // death checks that load i, which is lost at one time, is taken over by
 // another, if a call waits for it elsewhere.
 func (c *simChecker) death(i int, x *simLoad, at, by time.Duration) {
 	if c.fault(x.proc, x.begin-c.s.lease, at-1) {
 		return
 	}
-	if !c.s.gone && c.forgotten(x, by) {
-		by += time.Second // the copy's time to live is in whole seconds
+	if c.forgotten(x, by) {
+		// The copy that Forget makes may outlive the load, for a lease at most.
+		by = max(by, at+c.untilTakeover())
+		if !c.s.gone {
+			by += time.Second // in whole seconds
+		}
 	}
 	for j, call := range c.h.calls {
 		if call.key != x.key || call.proc == x.proc || call.begin+c.rtt > at || call.begin < x.begin || call.end <= by || c.fault(call.proc, x.begin-c.s.lease, by) {

@@ -420,15 +420,10 @@ func simLine(a simAction, l *enginetest.Line) {
 func (w *simWorld) running(p *simProc) bool {
 	for {
 		w.mu.Lock()
-		stopped, resume := p.stopped > 0, p.resume
+		stopped, killed, resume := p.stopped > 0, p.killed != simNever, p.resume
 		w.mu.Unlock()
-		select {
-		case <-p.dead:
-			return false
-		default:
-		}
-		if !stopped {
-			return true
+		if killed || !stopped {
+			return !killed
 		}
 		select {
 		case <-resume:
