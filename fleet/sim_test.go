@@ -109,6 +109,9 @@ func newSimScript(seed uint64) *simScript {
 	case 2:
 		kinds = []string{"silent", "cut"}
 		s.addCutOff(r, up)
+	case 3:
+		kinds = []string{"kill"}
+		s.addDeath(r, up)
 	}
 	fault := func() {
 		a := simAction{kind: kinds[r.IntN(len(kinds))], dur: up(3*float64(r.IntN(2)) + 0.1)}
@@ -167,18 +170,37 @@ func (s *simScript) addLateClaims(r *rand.Rand, up func(float64) time.Duration) 
 // Forget elsewhere, and a call in that process while the load still runs.
 func (s *simScript) addCutOff(r *rand.Rand, up func(float64) time.Duration) {
 	for range 1 + r.IntN(3) {
-		at, key := time.Duration(r.Int64N(int64(s.length-8*s.lease))), fmt.Sprint(r.IntN(10))
+		at, key := time.Duration(r.Int64N(int64(s.length-6*s.lease))), fmt.Sprint(r.IntN(10))
 		p := r.IntN(s.procs)
 		q := (p + 1 + r.IntN(s.procs-1)) % s.procs
-		cut := simAction{at: at, kind: []string{"silent", "cut", "held up"}[r.IntN(3)], proc: p, dur: up(3)}
+		cut := simAction{at: at, kind: []string{"silent", "cut", "held up"}[r.IntN(3)], proc: p, dur: up(6)}
 		loads := simAction{at: at + up(0.1), kind: "call", key: key, proc: p, timeout: 20 * s.lease}
 		if r.IntN(2) == 0 {
 			loads.at = max(0, at-up(1)) // so that it loses its lease
 		}
 		loads.load.dur = cut.dur + 3*s.lease + up(4)
 		forget := simAction{at: at + cut.dur + up(1), kind: "forget", key: key, proc: q, timeout: s.lease}
-		after := simAction{at: forget.at + up(3), kind: "call", key: key, proc: p, timeout: 20 * s.lease}
+		if r.IntN(2) == 0 {
+			forget.at = at + up(1)
+		}
+		after := simAction{at: forget.at + up(4), kind: "call", key: key, proc: p, timeout: 20 * s.lease}
 		s.actions = append(s.actions, cut, loads, forget, after)
+	}
+}
+
+// addDeath adds a load that another process waits for, the end of its process,
+// and a Forget.
+func (s *simScript) addDeath(r *rand.Rand, up func(float64) time.Duration) {
+	for range 1 + r.IntN(3) {
+		at, key := time.Duration(r.Int64N(int64(s.length-6*s.lease))), fmt.Sprint(r.IntN(10))
+		p := r.IntN(s.procs)
+		q := (p + 1 + r.IntN(s.procs-1)) % s.procs
+		loads := simAction{at: at, kind: "call", key: key, proc: p, timeout: 20 * s.lease}
+		loads.load.dur = 20 * s.lease
+		waits := simAction{at: at + up(1), kind: "call", key: key, proc: q, timeout: 20 * s.lease}
+		death := simAction{at: waits.at + 10*s.latency + up(2), kind: []string{"kill", "stopped"}[r.IntN(2)], proc: p, dur: 5 * s.lease}
+		forget := simAction{at: death.at + up(1), kind: "forget", key: key, proc: q, timeout: s.lease}
+		s.actions = append(s.actions, loads, waits, death, forget)
 	}
 }
 

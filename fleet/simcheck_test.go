@@ -142,13 +142,26 @@ func (c *simChecker) superseded(l *simLoad) bool {
 
 // forgotten reports whether a Forget explains that a load began at t beside l.
 func (c *simChecker) forgotten(l *simLoad, t time.Duration) bool {
+	since := c.asked(l)
 	return slices.ContainsFunc(c.h.forgets, func(f *simForget) bool {
 		end := f.end
 		if f.err != nil || f.killed {
 			end = simNever // what it has sent may arrive at any time
 		}
-		return f.key == l.key && end >= l.begin && f.begin <= t
+		return f.key == l.key && end >= since && f.begin <= t
 	})
+}
+
+// asked returns when the claim for a load may have been made: when the first
+// of its callers called.
+func (c *simChecker) asked(l *simLoad) time.Duration {
+	first := l.started
+	for _, call := range c.h.calls {
+		if call.proc == l.proc && call.key == l.key && call.begin <= l.started && call.end >= l.started {
+			first = min(first, call.begin)
+		}
+	}
+	return first
 }
 
 // alone reports whether a load may be one that its process runs for itself,
@@ -186,6 +199,7 @@ func (c *simChecker) overlaps() {
 		}
 	}
 	c.superseding()
+	c.deaths()
 	for j, y := range c.h.loads {
 		if y.takeover && !c.somethingWasLost(y) {
 			c.wrongf("takeover: load %d in process %d at %v took over, but no load was lost", j, y.proc, y.begin)
@@ -208,6 +222,69 @@ func (c *simChecker) superseding() {
 			}
 		}
 	}
+}
+
+// deaths checks that another process takes over within the lease and a second
+// where a process that loads dies or falls silent, and at once where its last
+// caller leaves, if nothing else happens.
+func (c *simChecker) deaths() {
+	within := c.untilTakeover()
+	for i, x := range c.h.loads {
+		if x.fallback {
+			continue
+		}
+		if x.ctxDone < x.end && c.left(x.proc, x.key, x.ctxDone) {
+			c.death(i, x, x.ctxDone, x.ctxDone+3*c.rtt)
+		}
+		for _, f := range c.h.faults {
+			if f.proc != x.proc || x.begin >= f.begin || x.end < f.begin || x.ctxDone < f.begin || f.every > 1 {
+				continue
+			}
+			switch f.kind {
+			case "kill":
+				c.death(i, x, f.begin, f.begin+within)
+			case "stopped", "silent", "cut":
+				if f.end >= f.begin+within {
+					c.death(i, x, f.begin, f.begin+within)
+				}
+			}
+		}
+	}
+}
+
+// untilTakeover returns how long a load that is lost keeps its key: the last
+// renewal arrives, and then news, two reads and a claim.
+func (c *simChecker) untilTakeover() time.Duration { return c.s.lease + time.Second + 2*c.rtt }
+
+// death checks that load i, which is lost at one time, is taken over by
+// another, if a call waits for it elsewhere.
+func (c *simChecker) death(i int, x *simLoad, at, by time.Duration) {
+	if c.fault(x.proc, x.begin-c.s.lease, at-1) {
+		return
+	}
+	if c.forgotten(x, by) {
+		// The copy that Forget makes may outlive the load, for a lease at most.
+		by = max(by, at+c.untilTakeover())
+		if !c.s.gone {
+			by += time.Second // in whole seconds
+		}
+	}
+	for j, call := range c.h.calls {
+		if call.key != x.key || call.proc == x.proc || call.begin+c.rtt > at || call.begin < x.begin || call.end <= by || c.fault(call.proc, x.begin-c.s.lease, by) {
+			continue
+		}
+		if !slices.ContainsFunc(c.h.loads, func(y *simLoad) bool { return y != x && y.key == x.key && y.begin <= by && y.end >= at }) {
+			c.wrongf("takeover: load %d was lost with process %d at %v, and call %d in process %d waits, but nobody took over before %v", i, x.proc, at, j, call.proc, by)
+		}
+	}
+}
+
+// fault reports whether anything befell a process or the server between two
+// times.
+func (c *simChecker) fault(proc int, from, to time.Duration) bool {
+	return slices.ContainsFunc(c.h.faults, func(f simFault) bool {
+		return (f.proc == proc || f.proc == -1) && f.begin <= to && f.end >= from
+	})
 }
 
 // somethingWasLost reports whether there is something that a load can have
@@ -397,6 +474,10 @@ func TestSimulationChecks(t *testing.T) {
 			loads: []*simLoad{func() *simLoad { l := load(0, 10*s, 20*s); l.ctxDone = 14 * s; return l }(), two[1]}, calls: []*simCall{left(call(0, 10*s, 13*s, 0))}, want: "overlap"},
 		{name: "a takeover of nothing", loads: []*simLoad{is(load(1, 15*s, 25*s), "takeover")}, want: "takeover"},
 		{name: "a takeover of what was forgotten", loads: []*simLoad{two[0], is(load(1, 15*s, 25*s), "takeover")}, forgets: []*simForget{forget(0, 12*s, 13*s)}, want: "takeover"},
+		{name: "a takeover in time", loads: []*simLoad{is(load(0, 10*s, 12*s), "killed"), load(1, 16*s, 25*s)}, calls: []*simCall{call(1, 11*s, 25*s, 1)}, faults: []simFault{{"kill", 0, 12 * s, 12 * s, 0}}},
+		{name: "a takeover that is late", loads: []*simLoad{is(load(0, 10*s, 12*s), "killed"), load(1, 18*s, 25*s)}, calls: []*simCall{call(1, 11*s, 25*s, 1)}, faults: []simFault{{"kill", 0, 12 * s, 12 * s, 0}}, want: "takeover"},
+		{name: "a takeover that is late, where the last caller left", loads: []*simLoad{func() *simLoad { l := is(load(0, 10*s, 12*s), "canceled"); l.ctxDone = 11 * s; return l }(), load(1, 13*s, 25*s)},
+			calls: []*simCall{left(call(0, 10*s, 11*s, 0)), call(1, 10*s+s/2, 25*s, 1)}, want: "takeover"},
 		{name: "a value", loads: two[:1], calls: []*simCall{call(1, 12*s, 21*s, 0)}},
 		{name: "a value of long ago", loads: two[:1], calls: []*simCall{call(1, 29*s, 29*s, 0)}, want: "age"},
 		{name: "a value of long ago, of a process that was stopped", loads: two[:1], calls: []*simCall{call(1, 29*s, 29*s, 0)}, faults: []simFault{{"stopped", 1, 20 * s, 25 * s, 0}}},

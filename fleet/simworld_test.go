@@ -420,15 +420,10 @@ func simLine(a simAction, l *enginetest.Line) {
 func (w *simWorld) running(p *simProc) bool {
 	for {
 		w.mu.Lock()
-		stopped, resume := p.stopped > 0, p.resume
+		stopped, killed, resume := p.stopped > 0, p.killed != simNever, p.resume
 		w.mu.Unlock()
-		select {
-		case <-p.dead:
-			return false
-		default:
-		}
-		if !stopped {
-			return true
+		if killed || !stopped {
+			return !killed
 		}
 		select {
 		case <-resume:
@@ -447,8 +442,8 @@ func (w *simWorld) kill(a simAction) {
 	p.killed = w.now()
 	w.h.faults = append(w.h.faults, simFault{a.kind, p.number, p.killed, p.killed, 0})
 	w.mu.Unlock()
+	p.conn.Close() // first, or the others would hear of it
 	close(p.dead)
-	p.conn.Close()
 }
 
 // context returns a context that is done after d, if that is not 0, while the
@@ -505,6 +500,7 @@ func (w *simWorld) call(a simAction) {
 		w.mu.Unlock()
 		ctx, done := w.context(p, a.timeout)
 		v, err, _ := p.g.DoContext(ctx, a.key, func(ctx context.Context) (string, error) { return w.load(ctx, p, a) })
+		defer w.sample(p)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		c.end, c.err, c.done = w.now(), err, done()
@@ -512,6 +508,16 @@ func (w *simWorld) call(a simAction) {
 		c.killed = c.end >= p.killed
 		w.open--
 	}()
+}
+
+// sample notes what Stats has counted, just after a caller has left: a flight
+// may fall back at that instant, and then calls no fn.
+func (w *simWorld) sample(p *simProc) {
+	time.Sleep(1)
+	stats := p.g.Stats()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p.fallbacks, p.takeovers = stats.Fallbacks, stats.Takeovers
 }
 
 var simLoadNumber = regexp.MustCompile(`^(?:loading in another process: )?load (\d+) `)
