@@ -25,14 +25,8 @@ import (
 	xsync "golang.org/x/sync/singleflight"
 )
 
-type user struct {
-	ID   int
-	Name string
-}
-
-var alice = user{1, "alice"}
-
-// An impl makes a new group, and returns a call on it with the given load.
+// An impl is one way to share a load. The function new makes a group, and
+// returns a function that makes a call on it.
 type impl struct {
 	name string
 	new  func(load func() user) (do func(key string))
@@ -60,7 +54,7 @@ var (
 	implContext = impl{"Group.DoContext", func(load func() user) func(string) {
 		var g singleflight.Group[string, user]
 		ctx, cancel := context.WithCancel(context.Background())
-		_ = cancel // never: the group goes with the benchmark
+		_ = cancel // is never called: the group goes with the benchmark
 		return func(key string) {
 			g.DoContext(ctx, key, func(context.Context) (user, error) { return load(), nil })
 		}
@@ -79,11 +73,11 @@ var (
 		var g xsync.Group
 		return func(key string) { <-g.DoChan(key, func() (any, error) { return load(), nil }) }
 	}}
-	// How one waits on a context with x/sync.
+	// This is how a caller waits on a context with x/sync.
 	implXSyncSelect = impl{"xsync.DoChan+select", func(load func() user) func(string) {
 		var g xsync.Group
 		ctx, cancel := context.WithCancel(context.Background())
-		_ = cancel
+		_ = cancel // is never called: the group goes with the benchmark
 		return func(key string) {
 			select {
 			case <-g.DoChan(key, func() (any, error) { return load(), nil }):
@@ -94,7 +88,7 @@ var (
 	implFill = impl{"Group.Fill", func(load func() user) func(string) {
 		var g singleflight.Group[string, user]
 		ctx, cancel := context.WithCancel(context.Background())
-		_ = cancel
+		_ = cancel // is never called: the group goes with the benchmark
 		return func(key string) {
 			g.Fill(ctx, nothing[string, user]{}, key, func(context.Context) (user, error) { return load(), nil })
 		}
@@ -103,7 +97,7 @@ var (
 
 func loadAlice() user { return alice }
 
-// solo times one goroutine that calls for one key.
+// solo times calls of one goroutine for one key.
 func solo(calls int) func(i impl) (time.Duration, int) {
 	return func(i impl) (time.Duration, int) {
 		do := i.new(loadAlice)
@@ -115,7 +109,8 @@ func solo(calls int) func(i impl) (time.Duration, int) {
 	}
 }
 
-// parallel times goroutines that call for keys that next gives each of them.
+// parallel times calls of several goroutines, each for the keys that its next
+// returns.
 func parallel(goroutines, calls int, load func() user, next func(goroutine int) func() string) func(i impl) (time.Duration, int) {
 	return func(i impl) (time.Duration, int) {
 		do := i.new(load)
@@ -137,7 +132,7 @@ func parallel(goroutines, calls int, load func() user, next func(goroutine int) 
 	}
 }
 
-// distinct gives every goroutine keys of its own, in turn.
+// distinct returns keys in turn, which no other goroutine uses.
 func distinct(goroutine int) func() string {
 	keys, n := makeKeys(goroutine, 64), 0
 	return func() string { n++; return keys[n%len(keys)] }
@@ -151,7 +146,7 @@ func makeKeys(owner, n int) []string {
 	return keys
 }
 
-// yieldAlice is a load during which others may come.
+// yieldAlice is a load during which other goroutines run.
 func yieldAlice() user { runtime.Gosched(); return alice }
 
 func BenchmarkDo(b *testing.B) {
@@ -165,7 +160,7 @@ func BenchmarkDo(b *testing.B) {
 			return func() string { return "user:42" }
 		}))
 	})
-	b.Run("zipf", func(b *testing.B) { // some keys are asked for far more often than others
+	b.Run("zipf", func(b *testing.B) { // some keys are far more frequent than others
 		keys := makeKeys(0, 10_000)
 		inturn.Run(b, impls, parallel(16, 2_000, yieldAlice, func(goroutine int) func() string {
 			zipf := rand.NewZipf(rand.New(rand.NewPCG(uint64(goroutine), 1)), 1.2, 1, uint64(len(keys)-1))
@@ -182,8 +177,9 @@ func BenchmarkDoContext(b *testing.B) {
 	inturn.Run(b, []impl{implContext, implFill, implXSyncSelect}, solo(5_000))
 }
 
-// gather starts n callers and returns when they wait for the flight, which
-// must not end meanwhile: when the last has set out, and a moment later.
+// gather starts n calls, and returns when they wait for a flight, which must
+// not end meanwhile. x/sync does not tell how many calls wait, so gather
+// sleeps a moment after the last has begun.
 func gather(wg *sync.WaitGroup, n int, call func(i int)) {
 	var out atomic.Int64
 	for i := range n {
@@ -196,8 +192,8 @@ func gather(wg *sync.WaitGroup, n int, call func(i int)) {
 	time.Sleep(5 * time.Millisecond)
 }
 
-// fanIn has callers wait for one load, and times from the end of the load
-// until the last of them has its result.
+// fanIn times how long it takes from the end of a load until the last of its
+// callers has the result.
 func fanIn(callers int) func(i impl) (time.Duration, int) {
 	return func(i impl) (time.Duration, int) {
 		var ended time.Time
@@ -214,7 +210,8 @@ func fanIn(callers int) func(i impl) (time.Duration, int) {
 		var took time.Duration
 		left.Store(int64(callers))
 		gather(&wg, callers, func(int) {
-			if do("user:42"); left.Add(-1) == 0 {
+			do("user:42")
+			if left.Add(-1) == 0 {
 				took = time.Since(ended)
 			}
 		})
@@ -233,8 +230,8 @@ func BenchmarkFanIn(b *testing.B) {
 }
 
 // lockWait returns for how long goroutines have waited for the mutex of a
-// group, as the runtime's mutex profile has it: the time is attributed to
-// the function that held it.
+// group. That is in the runtime's mutex profile, where the time is attributed
+// to the function that held the mutex.
 func lockWait() time.Duration {
 	var profile bytes.Buffer
 	pprof.Lookup("mutex").WriteTo(&profile, 1)
@@ -253,8 +250,9 @@ func lockWait() time.Duration {
 	return time.Duration(total / perSecond * 1e9)
 }
 
-// While the waiters of a hot key are released, another goroutine calls for
-// other keys. How long does it wait for the mutex?
+// BenchmarkLockWait measures for how long a goroutine waits for the mutex. The
+// goroutine makes calls for another key while the waiters of a hot key are
+// released.
 func BenchmarkLockWait(b *testing.B) {
 	defer runtime.SetMutexProfileFraction(runtime.SetMutexProfileFraction(1))
 	for _, waiters := range []int{1024, 16384} {
@@ -295,11 +293,12 @@ func lockWaitBehind(i impl, waiters int) time.Duration {
 	return lockWait() - waited
 }
 
-// How the cost of a call grows with the flights that are up.
+// BenchmarkInFlight measures how the cost of a call grows with the flights
+// that are up.
 func BenchmarkInFlight(b *testing.B) {
 	for _, others := range []int{0, 2, 7, 8, 1_000, 100_000} {
 		b.Run(fmt.Sprintf("others=%d", others), func(b *testing.B) {
-			keys := makeKeys(0, 1024) // in turn, so that no one place of the map is hot
+			keys := makeKeys(0, 1024) // in turn, so that no one place of the map stays in a cache
 			impls := []impl{implGroup, implXSync, implFloor}
 			calls := make(map[string]func(key string))
 			var wg sync.WaitGroup
@@ -332,7 +331,7 @@ func BenchmarkInFlight(b *testing.B) {
 	}
 }
 
-// What shards are worth, by the number of processors.
+// BenchmarkShards measures what shards save, by the number of processors.
 func BenchmarkShards(b *testing.B) {
 	for _, procs := range []int{1, 2, 4, 8, 16} {
 		b.Run(fmt.Sprintf("procs=%d", procs), func(b *testing.B) {

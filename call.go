@@ -10,34 +10,35 @@ import (
 	"unsafe"
 )
 
-// A call is the record of one flight. Group.mu guards its fields, unless the
-// field says something else.
+// A call is the record of one flight. Group.mu guards its fields, unless a
+// comment says otherwise.
 type call[K comparable, V any] struct {
 	key     K
 	place   place // in Group.flights
-	callers int32 // who started or joined, and have not left: x/sync's dups and the leader
-	storing bool  // Fill may be in Set, so that Forget has to wait for the end
-	ended   bool  // nobody can leave any more
-	spawned bool  // fn runs on a new goroutine; set and read without the mutex, as cancel is
+	callers int32 // those that started or joined and have not left: one more than x/sync's dups
+	storing bool  // Fill may be in Set, so Forget must wait for the end
+	ended   bool  // no caller can leave any more
+	spawned bool  // fn runs on a new goroutine of DoContext or Fill; like cancel, used without the mutex
 
-	// How the callers learn of the end: done is closed for those who wait in
-	// a method, and each of DoChan's channels receives the result. While both
-	// are nil, only the goroutine that runs fn knows this record.
+	// done is closed for callers that wait in a method, and each of DoChan's
+	// channels receives the result. While both are nil, only the goroutine
+	// that runs fn knows this record.
 	done  chan struct{}
 	chans []chan<- Result[V]
 
-	// Cancels fn's context. DoContext sets it without the mutex when it has
-	// started the flight, and before its caller can leave. So it is set when
-	// the last caller leaves; a flight without it cannot be abandoned.
+	// cancel cancels fn's context. DoContext sets it without the mutex after
+	// it has started the flight and before its caller can leave, so it is set
+	// when the last caller leaves. A flight without it cannot be abandoned.
 	cancel context.CancelFunc
 
-	// Written before done is closed, and read afterwards, without the mutex.
+	// out is written before done is closed, and read afterwards, without the
+	// mutex.
 	out outcome[V]
 
 	next *call[K, V] // in Group.spare
 }
 
-// maxSpare is how many bytes of records a Group keeps to use again.
+// maxSpare is the number of bytes of records that a Group keeps to use again.
 const maxSpare = 16 << 10
 
 // startLocked returns the record of a new flight with one caller. The flight
@@ -64,8 +65,8 @@ func (g *Group[K, V]) joinLocked(c *call[K, V]) {
 	c.callers++
 }
 
-// doneLocked returns c.done, and makes it when it is first needed: most
-// flights have nobody who waits.
+// doneLocked returns c.done. It makes the channel when first needed, because
+// most flights have no waiters.
 func (c *call[K, V]) doneLocked() <-chan struct{} {
 	if c.done == nil {
 		c.done = make(chan struct{})
@@ -73,19 +74,19 @@ func (c *call[K, V]) doneLocked() <-chan struct{} {
 	return c.done
 }
 
-// doCall runs fn and ends c's flight, however fn ends. It returns if fn returned,
-// or if fn panicked on a goroutine of its own. Afterwards c may already be the
-// record of another flight, and only out is safe to use.
+// doCall runs fn and ends c's flight, however fn ends. It returns if fn
+// returned, or if fn panicked on a goroutine of its own. After that, c may
+// already be the record of another flight, and only out is safe to use.
 //
 // Two deferred calls, in two functions, tell a panic from a Goexit. The one in
-// recovering stops a panic, so that record goes on. After a Goexit it does not
-// go on, and the deferred call in doCall ends the flight.
+// recovering stops a panic, so record continues. After a Goexit, record does not
+// continue, and the deferred call in doCall ends the flight.
 func (g *Group[K, V]) doCall(c *call[K, V], fn func() (V, error), out *outcome[V]) {
 	defer func() {
-		// A caller that runs fn itself gets the panic here, since doCall does
-		// not return if fn panicked on its way out of a Goexit. repanic is
-		// also true on the goroutine of DoChan, but there end has crashed the
-		// program by then.
+		// A caller that runs fn itself gets the panic here, because doCall
+		// does not return if fn called Goexit and then panicked. repanic is
+		// also true on the goroutine of DoChan, where end has already crashed
+		// the program.
 		repanic := !c.spawned
 		g.end(c, out)
 		if repanic && out.how == panicked {
@@ -100,25 +101,25 @@ func (g *Group[K, V]) doCall(c *call[K, V], fn func() (V, error), out *outcome[V
 func (o *outcome[V]) record(fn func() (V, error)) {
 	o.recovering(fn)
 	if o.how == exited {
-		// Control came back, so it was not Goexit. It is tempting to trust
-		// recover, but under GODEBUG=panicnil=1 it returns nil for panic(nil).
+		// recovering returned, so this is not a Goexit. It is tempting to rely
+		// on recover, but under GODEBUG=panicnil=1 it returns nil for panic(nil).
 		o.how = panicked
 	}
 }
 
 // recovering is the part of record that a panic in fn ends. Under
-// GODEBUG=panicnil=1, a panic(nil) on the way out of a Goexit is taken for the
-// Goexit alone.
+// GODEBUG=panicnil=1, a panic(nil) in a deferred call of fn after Goexit counts
+// as the Goexit.
 func (o *outcome[V]) recovering(fn func() (V, error)) {
 	defer func() {
 		if o.how == returned {
 			return
 		}
-		// The stack is taken here, while it still shows fn: by the time that
-		// Goexit and panic(nil) can be told apart, it no longer does.
+		// The stack is taken here, where it still shows fn. Once Goexit and
+		// panic(nil) can be told apart, it no longer does.
 		o.panic = &PanicError{Value: recover(), Stack: debug.Stack()}
 		if o.panic.Value != nil {
-			o.how = panicked // even if a Goexit goes on from here
+			o.how = panicked // even if a Goexit continues after this
 		}
 	}()
 	o.v, o.err = fn()
@@ -139,15 +140,15 @@ func (g *Group[K, V]) end(c *call[K, V], out *outcome[V]) {
 	c.ended = true
 	out.shared = c.callers > 1
 	// A panic must not be lost, and neither a channel nor a caller that has
-	// left can panic. This is decided here, because a caller that has been
-	// woken could recover and exit first.
+	// left can panic. Decide this before any caller is woken, because that
+	// caller could recover and exit the program first.
 	unreachable := c.chans != nil || c.callers == 0
 	g.mu.Unlock()
 	out.crash(unreachable)
 
-	// It is tempting to do this earlier. But before the key is free, a new call
-	// would get a result older than itself. And while the mutex is held, calls
-	// for other keys would wait until thousands of callers are woken.
+	// It is tempting to do the rest earlier. But before the key is free, a new
+	// call would get a result older than itself, and while the mutex is held,
+	// calls for other keys would wait until thousands of callers are woken.
 	if c.cancel != nil {
 		c.cancel()
 	}
@@ -160,9 +161,9 @@ func (g *Group[K, V]) end(c *call[K, V], out *outcome[V]) {
 	}
 }
 
-// forgetAndUnlock removes c, which can be joined, from the table. But if Fill
-// may be in Set, it leaves c there, so that a second Forget finds it too, and
-// waits until the flight has ended.
+// forgetAndUnlock removes c, which can be joined, from the table. If Fill may
+// be in Set, it waits for the end of the flight instead, and leaves c in the
+// table, where a second Forget must find it too.
 func (g *Group[K, V]) forgetAndUnlock(c *call[K, V]) {
 	if c.storing {
 		done := c.doneLocked()

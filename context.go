@@ -7,31 +7,27 @@ package singleflight
 import "context"
 
 // DoContext is like [Group.Do], but each caller stops waiting when its ctx is
-// done, and fn's context is canceled when no caller is left.
+// done, and fn's context is canceled when no caller is left. It is for work
+// that is worth nothing once nobody waits for it: if fn takes longer than
+// callers wait, it never finishes. For other work, use [Group.Fill] or
+// [Group.DoChan].
 //
-// A call returns when the flight ends or when ctx is done, whichever comes
-// first; where both have happened, the flight's result wins. A caller that
-// leaves gets the zero value, ctx.Err() and false. If ctx is done on entry, the
-// call does that without starting or joining a flight.
-//
-// The call that starts the flight runs fn on a new goroutine. Fn's context has
-// the values of that call's ctx, but neither its deadline nor its cancellation.
-// It is canceled when the last caller has left, or else once fn has returned,
-// and not earlier. No caller ever sees the cancellation of another.
-//
-// When the last caller leaves, the flight is abandoned: its key is free at
-// once, and the next call starts a flight of its own, while the abandoned fn
-// may still be running. A forgotten flight, too, is canceled when its last
-// caller leaves.
-//
-// Callers of Do and DoChan never leave, and neither does one whose ctx can
-// never be done, such as [context.Background]. They keep the flight alive,
-// whichever call started it. Where a ctx that can never be done starts the
-// flight, fn runs on that caller's goroutine, as in Do, and gets ctx itself.
-//
-// DoContext is for work that is worth nothing when nobody waits for it. Where fn
-// takes longer than callers wait, it never finishes. The package comment says
-// which method is for what, and has the rules for fn.
+//  1. A call returns when the flight ends or when ctx is done, whichever comes
+//     first. If both have happened, it returns the flight's result. A caller
+//     that leaves gets the zero value, ctx.Err(), and shared false. So does a
+//     call whose ctx is done on entry, which neither starts nor joins a
+//     flight.
+//  2. The call that starts a flight runs fn on a new goroutine. Fn's context
+//     has the values of that call's ctx, but neither its deadline nor its
+//     cancellation. It is canceled when the last caller leaves or when fn has
+//     returned, never earlier: no caller sees the cancellation of another.
+//  3. When the last caller leaves, the key is free at once. The next call
+//     starts a new flight, while the abandoned fn may still be running. A
+//     forgotten flight is also canceled when its last caller leaves.
+//  4. Callers of Do and DoChan never leave, and neither does a caller whose
+//     ctx can never be done, such as [context.Background]. They keep a flight
+//     going, whichever call started it. If a call with such a ctx starts the
+//     flight, it runs fn on its own goroutine, as Do does, with ctx itself.
 //
 // DoContext panics if ctx is nil.
 func (g *Group[K, V]) DoContext(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
@@ -62,8 +58,7 @@ func (g *Group[K, V]) DoContext(ctx context.Context, key K, fn func(context.Cont
 }
 
 // enter joins the flight for key or starts one, and reports whether it started
-// one. It makes c.done, unless it starts a flight for a caller that runs fn
-// itself.
+// one. It makes c.done, unless it starts a flight whose caller runs fn itself.
 func (g *Group[K, V]) enter(key K, self, runs bool) (c *call[K, V], starts bool) {
 	g.mu.Lock()
 	c = g.flights.find(key)
@@ -81,16 +76,16 @@ func (g *Group[K, V]) enter(key K, self, runs bool) (c *call[K, V], starts bool)
 	return c, starts
 }
 
-// wait returns the results of c's flight, or leaves it when stop, which is
-// ctx's Done channel, is closed first.
+// wait returns the results of c's flight. If stop, which is ctx's Done
+// channel, is closed first, it leaves the flight.
 func (g *Group[K, V]) wait(ctx context.Context, stop <-chan struct{}, c *call[K, V]) (v V, err error, shared bool) {
 	select {
 	case <-c.done:
 	case <-stop:
 		if g.leave(c) {
 			if err = ctx.Err(); err == nil {
-				// A Context must not do that. But a nil error would say that
-				// v is a result.
+				// This Context breaks its contract. A nil error would say
+				// that v is a result.
 				err = context.Canceled
 			}
 			return v, err, false
@@ -100,9 +95,9 @@ func (g *Group[K, V]) wait(ctx context.Context, stop <-chan struct{}, c *call[K,
 	return c.out.deliver()
 }
 
-// leave takes a caller out of c's flight, and reports false if the flight has
+// leave removes a caller from c's flight. It reports false if the flight has
 // already ended. The last caller to leave frees the key and cancels fn's
-// context, unless Fill started the flight, which then goes on.
+// context, unless Fill started the flight, which then continues.
 func (g *Group[K, V]) leave(c *call[K, V]) bool {
 	g.mu.Lock()
 	if c.ended {
@@ -111,8 +106,8 @@ func (g *Group[K, V]) leave(c *call[K, V]) bool {
 	}
 	g.left++
 	c.callers--
-	// It is tempting to decide this after the unlock. But a caller that joins
-	// in between would get another's cancellation.
+	// It is tempting to decide this after the unlock, but a caller that joined
+	// in between would get the cancellation of another.
 	abandoned := c.callers == 0 && c.cancel != nil
 	if abandoned {
 		g.flights.remove(c)

@@ -19,11 +19,13 @@ import (
 	"example.com/singleflight"
 )
 
-// Waiting.
+// This file is about contexts: what a caller's context does, and what fn's
+// context is. The sections go from one call to many that race.
+
+// One call.
 
 func TestDoContextReturnsWhatFnReturns(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
-		errBroken := errors.New("broken")
 		fail := func(context.Context) (int, error) { return 42, errBroken }
 		for name, ctx := range map[string]context.Context{"cancelable": t.Context(), "Background": context.Background()} {
 			if v, err, shared := g.DoContext(ctx, "k", fail); v != 42 || err != errBroken || shared {
@@ -34,65 +36,20 @@ func TestDoContextReturnsWhatFnReturns(t *testing.T) {
 	})
 }
 
-// A caller returns as soon as its own context is done, the one that started
-// the flight as well as one that joined, and the other stays.
-func TestCallerLeavesWhenItsContextIsDone(t *testing.T) {
-	for _, firstLeaves := range []bool{true, false} {
-		t.Run(fmt.Sprintf("first=%v", firstLeaves), func(t *testing.T) {
-			bubble(t, func(t *testing.T, g group[string, int]) {
-				release := make(chan struct{})
-				short, cancel := context.WithTimeout(t.Context(), time.Second)
-				defer cancel()
-				contexts := []context.Context{t.Context(), short}
-				if firstLeaves {
-					contexts[0], contexts[1] = contexts[1], contexts[0]
-				}
-				var fnCtx context.Context
-				a := startContext(contexts[0], g, "k", func(ctx context.Context) (int, error) {
-					fnCtx = ctx
-					return deaf(release, 42)(ctx)
-				})
-				synctest.Wait()
-				b := startContext(contexts[1], g, "k", nil)
-				stayer, leaver := a, b
-				if firstLeaves {
-					stayer, leaver = b, a
-				}
-				time.Sleep(time.Second - time.Nanosecond)
-				synctest.Wait()
-				leaver.waiting(t, "DoContext before its deadline")
-				time.Sleep(time.Nanosecond)
-				synctest.Wait()
-				leaver.want(t, "DoContext at its deadline", 0, context.DeadlineExceeded, false)
-				stayer.waiting(t, "DoContext with time left")
-				if err := fnCtx.Err(); err != nil {
-					t.Errorf("fn's context: %v while a caller waits, want nil", err)
-				}
-				wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 1, Left: 1, InFlight: 1, Running: 1})
-				close(release)
-				synctest.Wait()
-				stayer.want(t, "DoContext that stayed", 42, nil, false) // the other left before it ended
-				idle(t, g)
-			})
-		})
-	}
-}
-
 func TestContextDoneOnEntryStartsAndJoinsNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
-		// The error is ctx.Err(), and not the cause.
-		canceled, because := context.WithCancelCause(t.Context())
+		canceled, because := context.WithCancelCause(t.Context()) // the error is ctx.Err(), and not the cause
 		because(errBroken)
 		expired, cancel := context.WithTimeout(t.Context(), -1)
 		defer cancel()
-		fn := func(context.Context) (int, error) { t.Error("fn was called"); return 1, nil }
+		fn := func(context.Context) (int, error) { t.Error("DoContext called fn, want it not to"); return 1, nil }
 		check := func() {
 			t.Helper()
 			if v, err, shared := g.DoContext(canceled, "k", fn); v != 0 || err != context.Canceled || shared {
-				t.Errorf("DoContext = %v, %v, %v, want 0, %v, false", v, err, shared, context.Canceled)
+				t.Errorf("DoContext(canceled) = %v, %v, %v, want 0, %v, false", v, err, shared, context.Canceled)
 			}
 			if v, err, shared := g.DoContext(expired, "k", fn); v != 0 || err != context.DeadlineExceeded || shared {
-				t.Errorf("DoContext = %v, %v, %v, want 0, %v, false", v, err, shared, context.DeadlineExceeded)
+				t.Errorf("DoContext(expired) = %v, %v, %v, want 0, %v, false", v, err, shared, context.DeadlineExceeded)
 			}
 		}
 		check()
@@ -109,115 +66,42 @@ func TestContextDoneOnEntryStartsAndJoinsNothing(t *testing.T) {
 	})
 }
 
-// A caller that has seen its ctx done, and finds when it gets to the mutex
-// that the flight has ended, gets the result. With one P, fn cancels that
-// caller and returns before it runs; a rare preemption may let it leave first.
-func TestFinishedResultWinsOverDoneContext(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	bubble(t, func(t *testing.T, g group[string, int]) {
-		won := 0
-		for i := range 100 {
-			ctx, cancel := context.WithCancel(t.Context())
-			release := make(chan struct{})
-			startDo(g, "k", func() (int, error) { <-release; cancel(); return i, nil })
-			synctest.Wait()
-			joined := startContext(ctx, g, "k", nil)
-			synctest.Wait() // it waits for both
-			close(release)
-			synctest.Wait()
-			if joined.err == nil {
-				joined.want(t, "DoContext", i, nil, true)
-				won++
-			}
+func TestNilContextPanics(t *testing.T) {
+	both(t, func(t *testing.T, g group[string, int]) {
+		v := mustPanic(t, "DoContext(nil)", func() {
+			g.DoContext(nil, "k", withCtx(value(1))) //lint:ignore SA1012 that is what is tested
+		})
+		cache := newSpy[string, int]()
+		w := mustPanic(t, "Fill(nil)", func() {
+			g.Fill(nil, cache, "k", withCtx(value(1))) //lint:ignore SA1012 that is what is tested
+		})
+		const want = "singleflight: nil Context"
+		if v != want {
+			t.Errorf("DoContext(nil) panicked with %v, want %s", v, want)
 		}
-		if won < 90 {
-			t.Errorf("the result won %d times of 100, want 100", won)
+		if w != want || cache.gets.Load() != 0 {
+			t.Errorf("Fill(nil) panicked with %v after %d Gets, want %s after none", w, cache.gets.Load(), want)
 		}
-	})
-}
-
-// Where fn wraps its errors, a caller can tell by == that it has left, and that
-// it has not even though fn ran out of time.
-func TestCallerCanTellWhetherItHasLeft(t *testing.T) {
-	bubble(t, func(t *testing.T, g group[string, int]) {
-		fn := func(ctx context.Context) (int, error) {
-			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-			defer cancel()
-			<-ctx.Done()
-			return 0, fmt.Errorf("loading: %w", ctx.Err())
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, err, _ := g.DoContext(ctx, "k", fn); err == nil || err != ctx.Err() {
-			t.Errorf("DoContext of a caller that has left: %v, want %v", err, ctx.Err())
-		}
-		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		if _, err, _ := g.DoContext(ctx, "k", fn); !errors.Is(err, context.DeadlineExceeded) || err == ctx.Err() {
-			t.Errorf("DoContext whose fn ran out of time: %v, with ctx.Err() %v", err, ctx.Err())
-		}
-		time.Sleep(time.Minute)
-	})
-}
-
-// A Context whose Err is still nil when it is done breaks its contract. A nil
-// error would say that the zero value is a result.
-func TestCallerThatLeavesNeverGetsANilError(t *testing.T) {
-	bubble(t, func(t *testing.T, g group[string, int]) {
-		ctx := doneWithoutErr{t.Context()}
-		release := make(chan struct{})
-		for name, c := range map[string]*caller[int]{
-			"DoContext": startContext(ctx, g, "a", deaf(release, 1)),
-			"Fill":      startFill(ctx, g, newCache[string, int](), "b", deaf(release, 1)),
-		} {
-			synctest.Wait()
-			c.want(t, name, 0, context.Canceled, false)
-		}
-		close(release)
-	})
-}
-
-type doneWithoutErr struct{ context.Context }
-
-func (doneWithoutErr) Err() error { return nil }
-func (doneWithoutErr) Done() <-chan struct{} {
-	done := make(chan struct{})
-	close(done)
-	return done
-}
-
-// Cancellation and the end of the flight race in real time: the caller has
-// left, and is counted, or it has the result.
-func TestResultAndCancellationRace(t *testing.T) {
-	both(t, func(t *testing.T, g group[int, int]) {
-		var left uint64
-		for i := range pick(20000, 2000) {
-			ctx, cancel := context.WithCancel(t.Context())
-			started := make(chan struct{})
-			go func() { <-started; cancel() }()
-			v, err, _ := g.DoContext(ctx, i, func(context.Context) (int, error) {
-				close(started)
-				for range i % 8 {
-					runtime.Gosched()
-				}
-				return i, nil
-			})
-			switch {
-			case err == nil && v == i:
-			case err == context.Canceled && v == 0:
-				left++
-			default:
-				t.Fatalf("DoContext = %v, %v, want %v, nil or 0, %v", v, err, i, context.Canceled)
-			}
-		}
-		if s := g.Stats(); s.Left != left {
-			t.Errorf("%d calls returned ctx.Err(), Left = %d", left, s.Left)
-		}
-		waitIdle(t, g)
+		wantStats(t, g, singleflight.Stats{})
+		g.Do("k", value(1))
+		idle(t, g)
 	})
 }
 
 // fn's context.
+
+// Where fn runs on the goroutine of its caller, it gets the caller's own
+// context, and nothing cancels that.
+func TestInlineFnGetsTheCallersContext(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		ctx := context.WithValue(context.Background(), ctxKey{}, "mine")
+		var fnCtx context.Context
+		g.DoContext(ctx, "k", func(ctx context.Context) (int, error) { fnCtx = ctx; return 1, nil })
+		if fnCtx != ctx || fnCtx.Err() != nil {
+			t.Errorf("DoContext(Background) called fn with %v (Err() %v), want the caller's context, not done", fnCtx, fnCtx.Err())
+		}
+	})
+}
 
 func TestFnContextHasTheFirstCallersValuesAndNoDeadline(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
@@ -235,10 +119,10 @@ func TestFnContextHasTheFirstCallersValuesAndNoDeadline(t *testing.T) {
 		b := startContext(second, g, "k", nil)
 		synctest.Wait()
 		if v := fnCtx.Value(ctxKey{}); v != "first" {
-			t.Errorf("fn's context has value %v, want first", v)
+			t.Errorf("Value of fn's context = %v, want first", v)
 		}
 		if d, ok := fnCtx.Deadline(); ok {
-			t.Errorf("fn's context has deadline %v, want none", d)
+			t.Errorf("Deadline of fn's context = %v, want none", d)
 		}
 		time.Sleep(2 * time.Second) // the first caller's deadline passes
 		synctest.Wait()
@@ -249,34 +133,8 @@ func TestFnContextHasTheFirstCallersValuesAndNoDeadline(t *testing.T) {
 	})
 }
 
-func TestLastCallerOutCancelsFn(t *testing.T) {
-	bubble(t, func(t *testing.T, g group[string, int]) {
-		ctx1, because1 := context.WithCancelCause(t.Context()) // the error is not the cause
-		ctx2, cancel2 := context.WithCancel(t.Context())
-		var fnCtx context.Context
-		a := startContext(ctx1, g, "k", func(ctx context.Context) (int, error) { fnCtx = ctx; return untilDone(ctx) })
-		synctest.Wait()
-		b := startContext(ctx2, g, "k", nil)
-		synctest.Wait()
-		because1(errBroken)
-		synctest.Wait()
-		a.want(t, "DoContext that left first", 0, context.Canceled, false)
-		b.waiting(t, "the other DoContext")
-		if fnCtx.Err() != nil {
-			t.Error("fn's context was canceled while a caller waits")
-		}
-		cancel2()
-		synctest.Wait()
-		b.want(t, "DoContext that left last", 0, context.Canceled, false)
-		if fnCtx.Err() != context.Canceled {
-			t.Error("fn's context was not canceled when the last caller left")
-		}
-		wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 1, Left: 2})
-	})
-}
-
-// When a caller has the result, fn's context is done with: nobody has to
-// cancel for it, and whatever was derived from it is released.
+// When the caller has the result, fn's context is canceled, so that contexts
+// which were derived from it are released.
 func TestFnContextIsCanceledWhenFnHasReturned(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, context.Context]) {
 		inner := make(chan context.Context, 1)
@@ -287,13 +145,16 @@ func TestFnContextIsCanceledWhenFnHasReturned(t *testing.T) {
 			return ctx, nil
 		})
 		if ctx.Err() != context.Canceled {
-			t.Errorf("fn's context after DoContext: %v, want %v", ctx.Err(), context.Canceled)
+			t.Errorf("after DoContext, Err of fn's context = %v, want %v", ctx.Err(), context.Canceled)
 		}
 		if child := <-inner; child.Err() != context.Canceled {
-			t.Errorf("a context derived from it: %v, want %v", child.Err(), context.Canceled)
+			t.Errorf("after DoContext, Err of a context derived from fn's = %v, want %v", child.Err(), context.Canceled)
 		}
+	})
+}
 
-		// By the time that joiners have it, too.
+func TestFnContextIsCanceledBeforeJoinersHaveTheResult(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, context.Context]) {
 		release := make(chan struct{})
 		startContext(t.Context(), g, "k", func(ctx context.Context) (context.Context, error) { <-release; return ctx, nil })
 		synctest.Wait()
@@ -304,11 +165,11 @@ func TestFnContextIsCanceledWhenFnHasReturned(t *testing.T) {
 		close(release)
 		for range 2 {
 			if err := <-errAtReturn; err != context.Canceled {
-				t.Errorf("fn's context after the result: %v, want %v", err, context.Canceled)
+				t.Errorf("when a joiner has the result, Err of fn's context = %v, want %v", err, context.Canceled)
 			}
 		}
 	})
-	// With many to be woken, the first are awake long before the last.
+	// With many joiners, the first run long before the last are woken.
 	both(t, func(t *testing.T, g group[string, context.Context]) {
 		const joiners = 1000
 		for range 20 {
@@ -329,37 +190,22 @@ func TestFnContextIsCanceledWhenFnHasReturned(t *testing.T) {
 			close(release)
 			wg.Wait()
 			if n := early.Load(); n > 0 {
-				t.Errorf("%d of %d callers had the result before fn's context was canceled", n, joiners)
+				t.Errorf("%d of %d joiners had the result before fn's context was canceled, want 0", n, joiners)
 			}
 		}
 	})
 }
 
-// A countingContext counts what is registered with it. It has a Done channel
-// of its own, so that package context cannot look through it.
-type countingContext struct {
-	context.Context
-	done       chan struct{}
-	registered atomic.Int64
-}
-
-func (c *countingContext) Done() <-chan struct{} { return c.done }
-
-func (c *countingContext) AfterFunc(f func()) (stop func() bool) {
-	c.registered.Add(1)
-	return context.AfterFunc(c.Context, f)
-}
-
-// Nothing is registered with a caller's context, so nothing stays there when
-// nobody ever cancels.
+// DoContext registers nothing with a caller's context, so that nothing is
+// left there if it is never canceled.
 func TestNothingIsRegisteredWithTheCallersContext(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		ctx := &countingContext{Context: t.Context(), done: make(chan struct{})}
 		_, stop := context.WithCancel(ctx)
-		if ctx.registered.Swap(0) != 1 {
-			t.Fatal("the test does not count")
-		}
 		stop()
+		if n := ctx.registered.Swap(0); n != 1 {
+			t.Fatalf("context.WithCancel made %d registrations, want 1, or this test does not count them", n)
+		}
 		for range 100 {
 			g.DoContext(ctx, "k", func(ctx context.Context) (int, error) {
 				child, cancel := context.WithTimeout(ctx, time.Hour)
@@ -368,113 +214,152 @@ func TestNothingIsRegisteredWithTheCallersContext(t *testing.T) {
 			})
 		}
 		if n := ctx.registered.Load(); n != 0 {
-			t.Errorf("%d registrations with the caller's context, want 0", n)
+			t.Errorf("100 calls of DoContext made %d registrations with their context, want 0", n)
 		}
 	})
-}
-
-// Contexts derived from fn's cost no goroutine: context knows its parent.
-func TestDerivingFromFnContextCostsNoGoroutine(t *testing.T) {
-	bubble(t, func(t *testing.T, g group[string, int]) {
-		before := runtime.NumGoroutine()
-		g.DoContext(t.Context(), "k", func(ctx context.Context) (int, error) {
-			for range 100 {
-				_, cancel := context.WithCancel(ctx)
-				defer cancel()
-			}
-			synctest.Wait()
-			if n := runtime.NumGoroutine(); n > before+1 {
-				t.Errorf("100 contexts derived from fn's: %d goroutines, %d before the call", n, before)
-			}
-			return 0, nil
-		})
-	})
-}
-
-// Where fn runs inline it gets the caller's own context, which nobody cancels.
-func TestInlineFnGetsTheCallersContext(t *testing.T) {
-	bubble(t, func(t *testing.T, g group[string, int]) {
-		ctx := context.WithValue(context.Background(), ctxKey{}, "mine")
-		var fnCtx context.Context
-		g.DoContext(ctx, "k", func(ctx context.Context) (int, error) { fnCtx = ctx; return 1, nil })
-		if fnCtx != ctx || fnCtx.Err() != nil {
-			t.Errorf("fn got %v (%v), want the caller's context, not done", fnCtx, fnCtx.Err())
-		}
-	})
-}
-
-// Pinning.
-
-// Callers of Do and DoChan, and of DoContext and Fill with a context that can
-// never be done, keep a flight alive, whichever of them starts it, in every
-// order.
-func TestWhoCannotLeavePins(t *testing.T) {
-	type load = func(context.Context) (int, error)
-	plain := func(fn load) func() (int, error) {
-		return func() (int, error) { return fn(context.Background()) }
-	}
-	pins := map[string]func(g group[string, int], fn load) *caller[int]{
-		"Do": func(g group[string, int], fn load) *caller[int] {
-			return startDo(g, "k", plain(fn))
-		},
-		"DoChan": func(g group[string, int], fn load) *caller[int] {
-			return receive(g.DoChan("k", plain(fn)))
-		},
-		"DoContext(Background)": func(g group[string, int], fn load) *caller[int] {
-			return startContext(context.Background(), g, "k", fn)
-		},
-		"Fill(Background)": func(g group[string, int], fn load) *caller[int] {
-			return startFill(context.Background(), g, nothing[string, int]{}, "k", fn)
-		},
-	}
-	for name, pin := range pins {
-		for position := range 3 {
-			t.Run(fmt.Sprintf("%s/%d", name, position), func(t *testing.T) {
-				bubble(t, func(t *testing.T, g group[string, int]) {
-					ctx, cancel := context.WithCancel(t.Context())
-					release := make(chan struct{})
-					var fnCtx context.Context
-					fn := func(ctx context.Context) (int, error) { fnCtx = ctx; <-release; return 42, ctx.Err() }
-					var pinned *caller[int]
-					var leavers []*caller[int]
-					for i := range 3 {
-						if i == position {
-							pinned = pin(g, fn)
-						} else {
-							leavers = append(leavers, startContext(ctx, g, "k", fn))
-						}
-						synctest.Wait()
-					}
-					cancel()
-					synctest.Wait()
-					for _, c := range leavers {
-						c.want(t, "DoContext", 0, context.Canceled, false)
-					}
-					pinned.waiting(t, name)
-					if fnCtx.Err() != nil {
-						t.Errorf("fn's context: %v while a caller of %s waits, want nil", fnCtx.Err(), name)
-					}
-					wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 2, Left: 2, InFlight: 1, Running: 1})
-					close(release)
-					synctest.Wait()
-					pinned.want(t, name, 42, nil, false)
-					idle(t, g)
-				})
-			})
-		}
-	}
 }
 
 // Leaving.
 
-// Nobody joins a canceled flight: the next caller gets a live one at once,
-// while the old fn, deaf to its context, runs on; and when that ends, late, it
-// neither evicts the new entry nor reaches anyone.
+// A caller leaves as soon as its own context is done, whether it started the
+// flight or joined it. The other caller stays.
+func TestCallerLeavesWhenItsContextIsDone(t *testing.T) {
+	for _, firstLeaves := range []bool{true, false} {
+		t.Run(fmt.Sprintf("first=%v", firstLeaves), func(t *testing.T) {
+			bubble(t, func(t *testing.T, g group[string, int]) {
+				release := make(chan struct{})
+				short, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				contexts := []context.Context{t.Context(), short}
+				if firstLeaves {
+					contexts[0], contexts[1] = contexts[1], contexts[0]
+				}
+				var fnCtx context.Context
+				a := startContext(contexts[0], g, "k", func(ctx context.Context) (int, error) {
+					fnCtx = ctx
+					return after(release, 42)()
+				})
+				synctest.Wait()
+				b := startContext(contexts[1], g, "k", nil)
+				stayer, leaver := a, b
+				if firstLeaves {
+					stayer, leaver = b, a
+				}
+				time.Sleep(time.Second - time.Nanosecond)
+				synctest.Wait()
+				leaver.waiting(t, "DoContext before its deadline")
+				time.Sleep(time.Nanosecond)
+				synctest.Wait()
+				leaver.want(t, "DoContext at its deadline", 0, context.DeadlineExceeded, false)
+				stayer.waiting(t, "DoContext with time left")
+				if err := fnCtx.Err(); err != nil {
+					t.Errorf("while a caller waits, Err of fn's context = %v, want nil", err)
+				}
+				wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 1, Left: 1, InFlight: 1, Running: 1})
+				close(release)
+				synctest.Wait()
+				stayer.want(t, "DoContext that stayed", 42, nil, false) // the other one had left
+				idle(t, g)
+			})
+		})
+	}
+}
+
+// If fn wraps its errors, an error that is equal to ctx.Err() by == tells a
+// caller that it has left, and not that fn ran out of time.
+func TestCallerCanTellWhetherItHasLeft(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		fn := func(ctx context.Context) (int, error) {
+			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+			defer cancel()
+			<-ctx.Done()
+			return 0, fmt.Errorf("loading: %w", ctx.Err())
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err, _ := g.DoContext(ctx, "k", fn); err == nil || err != ctx.Err() {
+			t.Errorf("DoContext of a caller that has left: got error %v, want ctx.Err() = %v", err, ctx.Err())
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err, _ := g.DoContext(ctx, "k", fn); !errors.Is(err, context.DeadlineExceeded) || err == ctx.Err() {
+			t.Errorf("DoContext whose fn ran out of time: got error %v, want fn's error, and not ctx.Err() = %v", err, ctx.Err())
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// A nil error would say that the zero value is a result.
+func TestCallerThatLeavesNeverGetsANilError(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		ctx := doneWithoutErr{t.Context()}
+		release := make(chan struct{})
+		for name, c := range map[string]*caller[int]{
+			"DoContext": startContext(ctx, g, "a", withCtx(after(release, 1))),
+			"Fill":      startFill(ctx, g, newCache[string, int](), "b", withCtx(after(release, 1))),
+		} {
+			synctest.Wait()
+			c.want(t, name, 0, context.Canceled, false)
+		}
+		close(release)
+	})
+}
+
+func TestLastCallerOutCancelsFn(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		ctx1, because1 := context.WithCancelCause(t.Context()) // the error is not the cause
+		ctx2, cancel2 := context.WithCancel(t.Context())
+		var fnCtx context.Context
+		a := startContext(ctx1, g, "k", func(ctx context.Context) (int, error) { fnCtx = ctx; return untilDone(ctx) })
+		synctest.Wait()
+		b := startContext(ctx2, g, "k", nil)
+		synctest.Wait()
+		because1(errBroken)
+		synctest.Wait()
+		a.want(t, "DoContext that left first", 0, context.Canceled, false)
+		b.waiting(t, "the other DoContext")
+		if fnCtx.Err() != nil {
+			t.Errorf("while a caller waits, Err of fn's context = %v, want nil", fnCtx.Err())
+		}
+		cancel2()
+		synctest.Wait()
+		b.want(t, "DoContext that left last", 0, context.Canceled, false)
+		if fnCtx.Err() != context.Canceled {
+			t.Errorf("when the last caller has left, Err of fn's context = %v, want %v", fnCtx.Err(), context.Canceled)
+		}
+		wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 1, Left: 2})
+	})
+}
+
+func TestForgottenFlightIsCanceledWhenItsCallersLeave(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		ctx, cancel := context.WithCancel(t.Context())
+		old := startContext(ctx, g, "k", untilDone)
+		synctest.Wait()
+		g.Forget("k")
+		synctest.Wait()
+		old.waiting(t, "DoContext of a forgotten flight") // Forget does not cancel
+		release := make(chan struct{})
+		young := startContext(t.Context(), g, "k", withCtx(after(release, 2)))
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		old.want(t, "DoContext of a forgotten flight", 0, context.Canceled, false)
+		wantStats(t, g, singleflight.Stats{Executions: 2, Left: 1, InFlight: 1, Running: 1})
+		close(release)
+		synctest.Wait()
+		young.want(t, "DoContext after Forget", 2, nil, false)
+	})
+}
+
+// A canceled flight cannot be joined: the next caller starts a flight at
+// once, while the old fn, which ignores its context, still runs. When the old
+// fn ends, its successor can still be joined.
 func TestAbandonedFlightKeepsItsSuccessor(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		releaseOld, releaseNew := make(chan struct{}), make(chan struct{})
 		ctx, cancel := context.WithCancel(t.Context())
-		old := startContext(ctx, g, "k", deaf(releaseOld, 1))
+		old := startContext(ctx, g, "k", withCtx(after(releaseOld, 1)))
 		synctest.Wait()
 		cancel()
 		synctest.Wait()
@@ -484,11 +369,11 @@ func TestAbandonedFlightKeepsItsSuccessor(t *testing.T) {
 		var fnCtx context.Context
 		young := startContext(t.Context(), g, "k", func(ctx context.Context) (int, error) {
 			fnCtx = ctx
-			return deaf(releaseNew, 2)(ctx)
+			return after(releaseNew, 2)()
 		})
 		synctest.Wait()
 		if fnCtx == nil || fnCtx.Err() != nil {
-			t.Fatalf("the next caller's fn was not started, or with a context that is done")
+			t.Fatalf("the next DoContext called fn with context %v, want one that is not done", fnCtx)
 		}
 		wantStats(t, g, singleflight.Stats{Executions: 2, Left: 1, InFlight: 1, Running: 2})
 
@@ -505,264 +390,72 @@ func TestAbandonedFlightKeepsItsSuccessor(t *testing.T) {
 	})
 }
 
-// The key is free when the call that left last returns, and not a moment later.
-func TestKeyIsFreeWhenTheLastCallerReturns(t *testing.T) {
-	both(t, func(t *testing.T, g group[string, int]) {
-		for i := range pick(2000, 200) {
-			ctx, cancel := context.WithCancel(t.Context())
-			_, err, _ := g.DoContext(ctx, "k", func(ctx context.Context) (int, error) {
-				cancel()
-				<-ctx.Done()
-				runtime.Gosched()
-				return 0, ctx.Err()
-			})
-			if err != context.Canceled {
-				t.Fatalf("DoContext = %v, want %v", err, context.Canceled)
-			}
-			if v, err, _ := g.DoContext(t.Context(), "k", withCtx(value(i))); v != i || err != nil {
-				t.Fatalf("DoContext after abandonment = %v, %v, want %v, nil", v, err, i)
-			}
-		}
-		waitIdle(t, g)
-	})
-}
+// Callers that cannot leave.
 
-func TestForgottenFlightIsCanceledWhenItsCallersLeave(t *testing.T) {
-	bubble(t, func(t *testing.T, g group[string, int]) {
-		ctx, cancel := context.WithCancel(t.Context())
-		old := startContext(ctx, g, "k", untilDone)
-		synctest.Wait()
-		g.Forget("k")
-		synctest.Wait()
-		old.waiting(t, "DoContext of a forgotten flight") // Forget does not cancel
-		release := make(chan struct{})
-		young := startContext(t.Context(), g, "k", deaf(release, 2))
-		synctest.Wait()
-		cancel()
-		synctest.Wait()
-		old.want(t, "DoContext of a forgotten flight", 0, context.Canceled, false)
-		wantStats(t, g, singleflight.Stats{Executions: 2, Left: 1, InFlight: 1, Running: 1})
-		close(release)
-		synctest.Wait()
-		young.want(t, "DoContext after Forget", 2, nil, false)
-	})
-}
-
-// A live caller never sees another's cancellation: some cancel at random
-// while others join, those who stay always get a value, and fn never sees its
-// context done while one of them waits.
-func TestLiveCallerNeverSeesAnothersCancellation(t *testing.T) {
-	both(t, func(t *testing.T, g group[int, int]) {
-		const keys = 3
-		fn := func(key int) func(context.Context) (int, error) {
-			return func(ctx context.Context) (int, error) {
-				for range rand.IntN(20) {
-					runtime.Gosched()
-					if ctx.Err() != nil {
-						return -1, ctx.Err()
-					}
-				}
-				return key, nil
-			}
-		}
-		var wg sync.WaitGroup
-		for range 8 { // they cancel
-			wg.Go(func() {
-				for i := range pick(3000, 300) {
+// Callers of Do and DoChan, and of DoContext and Fill with a context that can
+// never be done, keep a flight alive, whether they start it or join it as
+// second or third.
+func TestCallersThatCannotLeaveKeepTheFlightAlive(t *testing.T) {
+	type load = func(context.Context) (int, error)
+	plain := func(fn load) func() (int, error) {
+		return func() (int, error) { return fn(context.Background()) }
+	}
+	kinds := map[string]func(g group[string, int], fn load) *caller[int]{
+		"Do": func(g group[string, int], fn load) *caller[int] {
+			return startDo(g, "k", plain(fn))
+		},
+		"DoChan": func(g group[string, int], fn load) *caller[int] {
+			return receive(g.DoChan("k", plain(fn)))
+		},
+		"DoContext(Background)": func(g group[string, int], fn load) *caller[int] {
+			return startContext(context.Background(), g, "k", fn)
+		},
+		"Fill(Background)": func(g group[string, int], fn load) *caller[int] {
+			return startFill(context.Background(), g, nothing[string, int]{}, "k", fn)
+		},
+	}
+	for name, enter := range kinds {
+		for position := range 3 {
+			t.Run(fmt.Sprintf("%s/%d", name, position), func(t *testing.T) {
+				bubble(t, func(t *testing.T, g group[string, int]) {
 					ctx, cancel := context.WithCancel(t.Context())
-					n := rand.IntN(30)
-					go func() {
-						for range n {
-							runtime.Gosched()
+					release := make(chan struct{})
+					var fnCtx context.Context
+					fn := func(ctx context.Context) (int, error) { fnCtx = ctx; <-release; return 42, ctx.Err() }
+					var stayer *caller[int]
+					var leavers []*caller[int]
+					for i := range 3 {
+						if i == position {
+							stayer = enter(g, fn)
+						} else {
+							leavers = append(leavers, startContext(ctx, g, "k", fn))
 						}
-						cancel()
-					}()
-					v, err, _ := g.DoContext(ctx, i%keys, fn(i%keys))
-					if (err != nil || v != i%keys) && (err != context.Canceled || ctx.Err() == nil) {
-						t.Errorf("DoContext(%d) = %v, %v, with ctx.Err() %v", i%keys, v, err, ctx.Err())
+						synctest.Wait()
 					}
 					cancel()
-				}
-			})
-		}
-		for j := range 6 { // they stay
-			wg.Go(func() {
-				ctx := t.Context()
-				if j == 0 {
-					ctx = context.Background()
-				}
-				for i := range pick(3000, 300) {
-					key := i % keys
-					var v int
-					var err error
-					switch j {
-					case 1:
-						v, err, _ = g.Do(key, value(key))
-					case 2:
-						r := <-g.DoChan(key, value(key))
-						v, err = r.Val, r.Err
-					default:
-						v, err, _ = g.DoContext(ctx, key, fn(key))
+					synctest.Wait()
+					for _, c := range leavers {
+						c.want(t, "DoContext", 0, context.Canceled, false)
 					}
-					if v != key || err != nil {
-						t.Errorf("a live call for %d got %v, %v", key, v, err)
+					stayer.waiting(t, name)
+					if fnCtx.Err() != nil {
+						t.Errorf("while a caller of %s waits, Err of fn's context = %v, want nil", name, fnCtx.Err())
 					}
-				}
+					wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 2, Left: 2, InFlight: 1, Running: 1})
+					close(release)
+					synctest.Wait()
+					stayer.want(t, name, 42, nil, false)
+					idle(t, g)
+				})
 			})
 		}
-		wg.Wait()
-		waitIdle(t, g)
-	})
-}
-
-// Cost of waiting.
-
-func TestWaitingCostsNoGoroutine(t *testing.T) {
-	both(t, func(t *testing.T, g group[string, int]) {
-		const waiters = 10_000
-		before := runtime.NumGoroutine()
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		for range waiters {
-			wg.Go(func() {
-				if _, err, _ := g.DoContext(ctx, "k", untilDone); err != context.Canceled {
-					t.Errorf("DoContext: %v, want %v", err, context.Canceled)
-				}
-			})
-		}
-		for g.Stats().Joined < waiters-1 {
-			runtime.Gosched()
-		}
-		// theirs, and the one that runs fn
-		if n := runtime.NumGoroutine() - before; n > waiters+1 {
-			t.Errorf("%d waiters: %d goroutines beyond their own, want 0", waiters, n-waiters-1)
-		}
-		cancel()
-		wg.Wait()
-		waitIdle(t, g)
-		for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
-			runtime.Gosched()
-		}
-		if n := runtime.NumGoroutine(); n > before {
-			t.Errorf("%d goroutines after all left, %d before", n, before)
-		}
-		if s := g.Stats(); s.Left != waiters {
-			t.Errorf("Left = %d, want %d", s.Left, waiters)
-		}
-	})
-}
-
-// Callers who come and leave while a flight hangs leave nothing behind.
-func TestLeavingLeavesNothingBehind(t *testing.T) {
-	both(t, func(t *testing.T, g group[string, int]) {
-		release := make(chan struct{})
-		hung := receive(g.DoChan("k", after(release, 1)))
-		n := pick(1_000_000, 100_000)
-		visit := func(times int) {
-			for range times {
-				ctx := &leavingContext{done: make(chan struct{})}
-				if _, err, _ := g.DoContext(ctx, "k", nil); err != context.Canceled {
-					t.Fatalf("DoContext: %v, want %v", err, context.Canceled)
-				}
-			}
-		}
-		visit(1000)
-		before := heap()
-		visit(n)
-		if grown := heap() - before; grown > 64<<10 {
-			t.Errorf("%d callers came and left: %d bytes left behind", n, grown)
-		}
-		if s := g.Stats(); s.Left != uint64(n)+1000 || s.InFlight != 1 {
-			t.Errorf("Stats() = %+v, want Left %d, InFlight 1", s, n+1000)
-		}
-		close(release)
-		waitIdle(t, g)
-		_ = hung
-	})
-}
-
-// A leavingContext is done as soon as DoContext waits on it: not when it is
-// made and asked for Err the first time, so that the call joins.
-type leavingContext struct {
-	context.Context
-	done  chan struct{}
-	asked bool
-}
-
-func (c *leavingContext) Value(any) any { return nil }
-func (c *leavingContext) Err() error {
-	if !c.asked {
-		c.asked = true
-		return nil
 	}
-	return context.Canceled
-}
-func (c *leavingContext) Done() <-chan struct{} { close(c.done); return c.done }
-
-// Nesting.
-
-// A call within fn for another flight keeps that one alive like any caller,
-// also where both have a common ancestor.
-func TestNestedCallKeepsAnotherFlightAlive(t *testing.T) {
-	bubble(t, func(t *testing.T, g group[string, int]) {
-		release := make(chan struct{})
-		short, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		other := startContext(short, g, "B", deaf(release, 42))
-		synctest.Wait()
-		nested := func(ctx context.Context) (int, error) { v, err, _ := g.DoContext(ctx, "B", nil); return v, err }
-		a := startContext(t.Context(), g, "A", func(ctx context.Context) (int, error) {
-			v, err, _ := g.DoContext(ctx, "C", nested) // A waits for C, and C for B
-			return v, err
-		})
-		b := startContext(t.Context(), g, "A2", nested)
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
-		other.want(t, "DoContext that left B", 0, context.DeadlineExceeded, false)
-		wantStats(t, g, singleflight.Stats{Executions: 4, Joined: 2, Left: 1, InFlight: 4, Running: 4})
-		close(release)
-		synctest.Wait()
-		a.want(t, "DoContext(A)", 42, nil, false)
-		b.want(t, "DoContext(A2)", 42, nil, false)
-		idle(t, g)
-	})
 }
 
-// A fn may start another flight in the background, under its own context, and
-// not wait for it. If that flight joins the first, it keeps it alive like any
-// caller, and the callers of that flight get the value.
-func TestPrefetchKeepsTheFlightItJoinsAlive(t *testing.T) {
-	bubble(t, func(t *testing.T, g group[string, int]) {
-		release, goB := make(chan struct{}), make(chan struct{})
-		loadB := func(ctx context.Context) (int, error) {
-			<-goB
-			v, err, _ := g.DoContext(ctx, "A", nil)
-			return v, err
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		a := startContext(ctx, g, "A", func(ctx context.Context) (int, error) {
-			startContext(ctx, g, "B", loadB)
-			<-release
-			return 42, ctx.Err()
-		})
-		synctest.Wait()
-		somebody := startContext(t.Context(), g, "B", nil)
-		synctest.Wait()
-		close(goB) // B joins A
-		synctest.Wait()
-		cancel()
-		synctest.Wait()
-		a.want(t, "DoContext(A), left", 0, context.Canceled, false)
-		close(release)
-		synctest.Wait()
-		// The prefetch may or may not have left: its context ends with A.
-		somebody.want(t, "DoContext(B)", 42, nil, somebody.shared)
-		idle(t, g)
-	})
-}
+// A flight that waits for itself.
 
-// A flight that waits for itself never ends by itself, whatever the methods.
-// A time limit inside fn bounds it.
+// A flight that waits for itself does not end by itself, whatever method it
+// waits by. A time limit inside fn bounds it.
 func TestTimeLimitInsideFnEndsAFlightThatWaitsForItself(t *testing.T) {
 	const limit = time.Minute
 	inside := map[string]func(ctx context.Context, g group[string, int]) (int, error){
@@ -798,12 +491,13 @@ func TestTimeLimitInsideFnEndsAFlightThatWaitsForItself(t *testing.T) {
 				stays := startDo(g, "k", nil)
 				time.Sleep(limit - time.Nanosecond)
 				synctest.Wait()
-				outer.want(t, "DoContext, left", 0, context.DeadlineExceeded, false)
+				outer.want(t, "DoContext that left", 0, context.DeadlineExceeded, false)
 				stays.waiting(t, "Do of a flight that waits for itself")
 				time.Sleep(time.Nanosecond)
 				synctest.Wait()
-				if stays.want(t, "Do", 0, context.DeadlineExceeded, name == "DoChan"); time.Since(began) != limit {
-					t.Errorf("the flight ended after %v, want %v", time.Since(began), limit)
+				stays.want(t, "Do", 0, context.DeadlineExceeded, name == "DoChan")
+				if time.Since(began) != limit {
+					t.Errorf("Do returned after %v, want %v", time.Since(began), limit)
 				}
 				idle(t, g)
 			})
@@ -811,25 +505,204 @@ func TestTimeLimitInsideFnEndsAFlightThatWaitsForItself(t *testing.T) {
 	}
 }
 
-// Misuse.
+// The cost of waiting.
 
-func TestNilContextPanics(t *testing.T) {
+func TestWaitingCostsNoGoroutine(t *testing.T) {
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		const waiters = 10_000
+		before := runtime.NumGoroutine()
+		ctx, cancel := context.WithCancel(t.Context())
+		for range waiters {
+			go func() {
+				if _, err, _ := g.DoContext(ctx, "k", untilDone); err != context.Canceled {
+					t.Errorf("DoContext: got error %v, want %v", err, context.Canceled)
+				}
+			}()
+		}
+		synctest.Wait()
+		// One more goroutine runs fn.
+		if n := runtime.NumGoroutine() - before; n > waiters+1 {
+			t.Errorf("%d callers of DoContext: got %d goroutines, want at most %d", waiters, n, waiters+1)
+		}
+		cancel()
+		synctest.Wait()
+		wantStats(t, g, singleflight.Stats{Executions: 1, Joined: waiters - 1, Left: waiters})
+	})
+}
+
+// Callers that come and leave while a flight hangs leave nothing behind.
+// Since that could be memory of any kind, the test measures the heap: it may
+// not grow by a byte a caller.
+func TestLeavingLeavesNothingBehind(t *testing.T) {
 	both(t, func(t *testing.T, g group[string, int]) {
-		v := mustPanic(t, "DoContext(nil)", func() {
-			g.DoContext(nil, "k", withCtx(value(1))) //lint:ignore SA1012 that is what is tested
-		})
-		cache := newSpy[string, int]()
-		w := mustPanic(t, "Fill(nil)", func() {
-			g.Fill(nil, cache, "k", withCtx(value(1))) //lint:ignore SA1012 that is what is tested
-		})
-		if w != v || cache.gets.Load() != 0 {
-			t.Errorf("Fill(nil) panicked with %v after %d Gets, want %v after none", w, cache.gets.Load(), v)
+		release := make(chan struct{})
+		hung := g.DoChan("k", after(release, 1))
+		const n = 100_000
+		visit := func(times int) {
+			for range times {
+				ctx := &leavingContext{done: make(chan struct{})}
+				if _, err, _ := g.DoContext(ctx, "k", nil); err != context.Canceled {
+					t.Fatalf("DoContext: got error %v, want %v", err, context.Canceled)
+				}
+			}
 		}
-		if v != "singleflight: nil Context" {
-			t.Errorf("DoContext(nil) panicked with %v, want a word about the context", v)
+		visit(1000)
+		before := heap()
+		visit(n)
+		if grown := heap() - before; grown > 64<<10 {
+			t.Errorf("%d callers came and left: the heap has grown by %d bytes, want at most %d", n, grown, 64<<10)
 		}
-		wantStats(t, g, singleflight.Stats{})
-		g.Do("k", value(1))
-		idle(t, g)
+		if s := g.Stats(); s.Left != n+1000 || s.InFlight != 1 {
+			t.Errorf("Stats() = %+v, want Left %d, InFlight 1", s, n+1000)
+		}
+		close(release)
+		<-hung
+	})
+}
+
+// Races, in real time.
+
+func TestKeyIsFreeWhenTheLastCallerReturns(t *testing.T) {
+	both(t, func(t *testing.T, g group[string, int]) {
+		for i := range pick(2000, 200) {
+			ctx, cancel := context.WithCancel(t.Context())
+			_, err, _ := g.DoContext(ctx, "k", func(ctx context.Context) (int, error) {
+				cancel()
+				<-ctx.Done()
+				runtime.Gosched()
+				return 0, ctx.Err()
+			})
+			if err != context.Canceled {
+				t.Fatalf("DoContext: got error %v, want %v", err, context.Canceled)
+			}
+			if v, err, _ := g.DoContext(t.Context(), "k", withCtx(value(i))); v != i || err != nil {
+				t.Fatalf("DoContext after abandonment = %v, %v, want %v, nil", v, err, i)
+			}
+		}
+		waitIdle(t, g)
+	})
+}
+
+// A caller whose context is done, and that finds the flight ended when it
+// wants to leave, gets the result. With one P, fn can cancel that caller and
+// return before the caller runs, unless it is preempted, which is rare.
+func TestFinishedResultWinsOverDoneContext(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	bubble(t, func(t *testing.T, g group[string, int]) {
+		won := 0
+		for i := range 100 {
+			ctx, cancel := context.WithCancel(t.Context())
+			release := make(chan struct{})
+			startDo(g, "k", func() (int, error) { <-release; cancel(); return i, nil })
+			synctest.Wait()
+			joined := startContext(ctx, g, "k", nil)
+			synctest.Wait() // until it waits for both
+			close(release)
+			synctest.Wait()
+			if joined.err == nil {
+				joined.want(t, "DoContext", i, nil, true)
+				won++
+			}
+		}
+		if won < 90 {
+			t.Errorf("DoContext returned the result %d times of 100, want at least 90", won)
+		}
+	})
+}
+
+// A cancellation and the end of the flight come at about the same time. Each
+// caller has the result, or has left and is counted.
+func TestResultAndCancellationRace(t *testing.T) {
+	both(t, func(t *testing.T, g group[int, int]) {
+		var left uint64
+		for i := range pick(20000, 2000) {
+			ctx, cancel := context.WithCancel(t.Context())
+			started := make(chan struct{})
+			go func() { <-started; cancel() }()
+			v, err, _ := g.DoContext(ctx, i, func(context.Context) (int, error) {
+				close(started)
+				for range i % 8 {
+					runtime.Gosched()
+				}
+				return i, nil
+			})
+			switch {
+			case err == nil && v == i:
+			case err == context.Canceled && v == 0:
+				left++
+			default:
+				t.Fatalf("DoContext = %v, %v, want %v, nil, or 0, %v", v, err, i, context.Canceled)
+			}
+		}
+		if s := g.Stats(); s.Left != left {
+			t.Errorf("Stats().Left = %d, want %d, as many calls as returned ctx.Err()", s.Left, left)
+		}
+		waitIdle(t, g)
+	})
+}
+
+// Some callers cancel at random while others stay. Those that stay always get a
+// value, and fn does not see its context done while one of them waits.
+func TestLiveCallerNeverSeesAnothersCancellation(t *testing.T) {
+	both(t, func(t *testing.T, g group[int, int]) {
+		const keys = 3
+		fn := func(key int) func(context.Context) (int, error) {
+			return func(ctx context.Context) (int, error) {
+				for range rand.IntN(20) {
+					runtime.Gosched()
+					if ctx.Err() != nil {
+						return -1, ctx.Err()
+					}
+				}
+				return key, nil
+			}
+		}
+		var wg sync.WaitGroup
+		for range 8 { // callers that cancel
+			wg.Go(func() {
+				for i := range pick(3000, 300) {
+					ctx, cancel := context.WithCancel(t.Context())
+					n := rand.IntN(30)
+					go func() {
+						for range n {
+							runtime.Gosched()
+						}
+						cancel()
+					}()
+					v, err, _ := g.DoContext(ctx, i%keys, fn(i%keys))
+					if (err != nil || v != i%keys) && (err != context.Canceled || ctx.Err() == nil) {
+						t.Errorf("DoContext(%d) of a caller that may cancel = %v, %v, want %d, nil, or ctx.Err() = %v", i%keys, v, err, i%keys, ctx.Err())
+					}
+					cancel()
+				}
+			})
+		}
+		for j := range 6 { // callers that stay
+			wg.Go(func() {
+				ctx := t.Context()
+				if j == 0 {
+					ctx = context.Background()
+				}
+				for i := range pick(3000, 300) {
+					key := i % keys
+					var v int
+					var err error
+					switch j {
+					case 1:
+						v, err, _ = g.Do(key, value(key))
+					case 2:
+						r := <-g.DoChan(key, value(key))
+						v, err = r.Val, r.Err
+					default:
+						v, err, _ = g.DoContext(ctx, key, fn(key))
+					}
+					if v != key || err != nil {
+						t.Errorf("call for key %d of a caller that stays = %v, %v, want %d, nil", key, v, err, key)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		waitIdle(t, g)
 	})
 }

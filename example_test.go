@@ -5,24 +5,42 @@
 package singleflight_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"expvar"
 	"fmt"
+	"net/http"
 	"runtime"
 	"sync"
-	"sync/atomic"
-	"testing"
-	"testing/synctest"
 	"time"
 
 	"example.com/singleflight"
 )
 
-// Three callers, one load.
+// A Group remembers nothing. When a flight has ended, the next call for the
+// key does the work again.
+func ExampleGroup() {
+	var g singleflight.Group[string, int] // the zero value is ready
+
+	n := 0
+	count := func() (int, error) {
+		n++
+		return n, nil
+	}
+	first, _, _ := g.Do("count", count)
+	second, _, _ := g.Do("count", count)
+	fmt.Println(first, second)
+
+	// Output:
+	// 1 2
+}
+
+// Three callers share one load.
 func ExampleGroup_Do() {
 	var g singleflight.Group[string, int]
 	load := func() (int, error) {
-		for g.Stats().Joined < 2 { // a slow load: the others come meanwhile
+		for g.Stats().Joined < 2 { // a slow load, which the other callers join
 			runtime.Gosched()
 		}
 		fmt.Println("loading")
@@ -45,14 +63,14 @@ func ExampleGroup_Do() {
 	// 42 <nil> true
 }
 
-// An impatient caller leaves; the load goes on for the other, though it was
-// the impatient one who started it.
+// An impatient caller leaves. The load goes on for the other caller, although
+// the impatient one started it.
 func ExampleGroup_DoContext() {
 	var g singleflight.Group[string, int]
 	left := make(chan struct{})
 	load := func(ctx context.Context) (int, error) {
 		<-left
-		return 42, ctx.Err() // not done: somebody still waits
+		return 42, ctx.Err() // nil, because a caller still waits
 	}
 
 	impatient, cancel := context.WithCancel(context.Background())
@@ -62,14 +80,14 @@ func ExampleGroup_DoContext() {
 		fmt.Println("impatient:", err)
 		close(left)
 	})
-	for g.Stats().Executions < 1 { // it has started the load
+	for g.Stats().Executions < 1 { // until the impatient caller has started the load
 		runtime.Gosched()
 	}
 	wg.Go(func() {
 		v, err, _ := g.DoContext(context.Background(), "answer", load)
 		fmt.Println("patient:", v, err)
 	})
-	for g.Stats().Joined < 1 { // the other has joined
+	for g.Stats().Joined < 1 { // until the patient caller has joined
 		runtime.Gosched()
 	}
 	cancel()
@@ -80,13 +98,13 @@ func ExampleGroup_DoContext() {
 	// patient: 42 <nil>
 }
 
-// When the last caller has left, the work is canceled.
-func ExampleGroup_DoContext_lastOneOut() {
+// When the last caller leaves, the load is canceled.
+func ExampleGroup_DoContext_abandoned() {
 	var g singleflight.Group[string, int]
 	stopped := make(chan struct{})
 	load := func(ctx context.Context) (int, error) {
 		defer close(stopped)
-		<-ctx.Done() // a query that heeds its context
+		<-ctx.Done() // stands for a query that heeds its context
 		fmt.Println("load:", ctx.Err())
 		return 0, ctx.Err()
 	}
@@ -103,7 +121,7 @@ func ExampleGroup_DoContext_lastOneOut() {
 }
 
 // To stop waiting after a while, give DoContext a context with a timeout. The
-// load is canceled if nobody else waits for it.
+// load is canceled if no other caller waits for it.
 func ExampleGroup_DoContext_timeout() {
 	var g singleflight.Group[string, int]
 	load := func(ctx context.Context) (int, error) {
@@ -124,8 +142,8 @@ func ExampleGroup_DoContext_timeout() {
 	// not in time
 }
 
-// The same with DoChan and select. The load is not canceled: it goes on, and
-// its result can still be received.
+// A caller of DoChan that stops waiting does not cancel the load. It can still
+// receive the result later.
 func ExampleGroup_DoChan() {
 	var g singleflight.Group[string, int]
 	release := make(chan struct{})
@@ -143,7 +161,7 @@ func ExampleGroup_DoChan() {
 	}
 
 	close(release)
-	r := <-result // what has not been received is still there
+	r := <-result
 	fmt.Println("later:", r.Val, r.Err)
 
 	// Output:
@@ -151,151 +169,171 @@ func ExampleGroup_DoChan() {
 	// later: 42 <nil>
 }
 
-// A userStore reads through a cache and writes past it.
-type userStore struct {
-	db interface {
-		load(ctx context.Context, id int) (string, error)
-		save(ctx context.Context, id int, name string) error
-	}
-	cache singleflight.Cache[int, string]
-	users singleflight.Group[int, string]
-}
-
-func (s *userStore) get(ctx context.Context, id int) (string, error) {
-	name, err, _ := s.users.Fill(ctx, s.cache, id, func(ctx context.Context) (string, error) {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second) // the load's own limit
-		defer cancel()
-		return s.db.load(ctx, id)
+// A channel receives ErrGoexit if fn called runtime.Goexit, so that its
+// receiver does not wait forever.
+func ExampleGroup_DoChan_errGoexit() {
+	var g singleflight.Group[string, int]
+	r := <-g.DoChan("answer", func() (int, error) {
+		runtime.Goexit() // as t.FailNow does in a test
+		return 42, nil
 	})
-	return name, err
-}
-
-func (s *userStore) put(ctx context.Context, id int, name string) error {
-	err := s.db.save(ctx, id, name)
-	s.users.Invalidate(s.cache, id) // also after an error: it may have been saved
-	return err
-}
-
-// An exampleCache is the simplest cache: it keeps everything.
-type exampleCache struct{ m sync.Map }
-
-func (c *exampleCache) Set(id int, name string) { c.m.Store(id, name) }
-func (c *exampleCache) Delete(id int)           { c.m.Delete(id) }
-func (c *exampleCache) Get(id int) (string, bool) {
-	name, ok := c.m.Load(id)
-	if !ok {
-		return "", false
-	}
-	return name.(string), true
-}
-
-// slowRows is a database whose first load takes, from reading the row to
-// returning it, until it is released.
-type slowRows struct {
-	rows    map[int]string
-	loads   atomic.Int64
-	began   chan struct{}
-	release chan struct{}
-}
-
-func newSlowRows() *slowRows {
-	return &slowRows{
-		rows:    map[int]string{1: "Ada"},
-		began:   make(chan struct{}),
-		release: make(chan struct{}),
-	}
-}
-
-func (db *slowRows) load(_ context.Context, id int) (string, error) {
-	name := db.rows[id]
-	if db.loads.Add(1) == 1 {
-		close(db.began)
-		<-db.release
-	}
-	return name, nil
-}
-
-func (db *slowRows) save(_ context.Context, id int, name string) error {
-	db.rows[id] = name
-	return nil
-}
-
-// A read-through cache: a thousand readers, one load. Readers who come when it
-// has ended find its value in the cache.
-func ExampleGroup_Fill() {
-	db := newSlowRows()
-	store := &userStore{db: db, cache: new(exampleCache)}
-
-	var readers sync.WaitGroup
-	for range 1000 {
-		readers.Go(func() { store.get(context.Background(), 1) })
-	}
-	<-db.began
-	close(db.release)
-	readers.Wait()
-
-	name, err := store.get(context.Background(), 1)
-	fmt.Println(name, err, "after", db.loads.Load(), "load")
+	fmt.Println(r.Err == singleflight.ErrGoexit)
 
 	// Output:
-	// Ada <nil> after 1 load
+	// true
 }
 
-// A write while a load is under way that has read the old row. A read after
-// the write gets the new row, and the old one does not come into the cache,
-// though its load ends last.
-func ExampleGroup_Invalidate() {
-	ctx := context.Background()
-	db := newSlowRows()
-	store := &userStore{db: db, cache: new(exampleCache)}
-
-	var early sync.WaitGroup
-	early.Go(func() {
-		name, _ := store.get(ctx, 1)
-		fmt.Println("a read that began before the write:", name)
-	})
-	<-db.began // it has read the old row
-
-	store.put(ctx, 1, "Ada Lovelace")
-	name, _ := store.get(ctx, 1)
-	fmt.Println("a read after the write:", name)
-
-	close(db.release)
-	early.Wait()
-	name, _ = store.get(ctx, 1)
-	fmt.Println("and from the cache:", name)
+// Two loads run at once, and the caller waits for both of them.
+func ExampleResult() {
+	var g singleflight.Group[string, int]
+	channels := []<-chan singleflight.Result[int]{
+		g.DoChan("answer", func() (int, error) { return 42, nil }),
+		g.DoChan("question", func() (int, error) { return 0, errors.New("unknown") }),
+	}
+	for _, ch := range channels {
+		r := <-ch
+		fmt.Println(r.Val, r.Err, r.Shared)
+	}
 
 	// Output:
-	// a read after the write: Ada Lovelace
-	// a read that began before the write: Ada
-	// and from the cache: Ada Lovelace
+	// 42 <nil> false
+	// 0 unknown false
 }
 
-// A test of your own code. In a bubble, Wait returns when everybody waits,
-// so that "ten callers, one load" is an equality and not a matter of luck.
-func Example_synctest() {
-	var profiles singleflight.Group[int, string] // may be at package level
+// After a change, Forget keeps later calls from joining a load that may not
+// have seen it.
+func ExampleGroup_Forget() {
+	var g singleflight.Group[string, string]
+	price := "1 euro"
 
-	testTenCallersOneLoad := func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			loads := 0
-			load := func(ctx context.Context) (string, error) {
-				loads++
-				time.Sleep(time.Second) // takes no time in a bubble
-				return "Ada", nil
-			}
-			for range 10 {
-				go profiles.DoContext(t.Context(), 1, load)
-			}
-			synctest.Wait() // all ten are waiting
+	read, release := make(chan struct{}), make(chan struct{})
+	early := g.DoChan("price", func() (string, error) {
+		p := price
+		close(read)
+		<-release // the load takes a while after it has read the price
+		return p, nil
+	})
+	<-read
 
-			s := profiles.Stats()
-			fmt.Println("loads:", loads, "joined:", s.Joined, "in flight:", s.InFlight)
-			time.Sleep(time.Second)
+	price = "2 euros"
+	g.Forget("price")
+	late, _, _ := g.Do("price", func() (string, error) { return price, nil })
+	fmt.Println("a call after the change:", late)
+
+	close(release)
+	fmt.Println("the call before it:", (<-early).Val)
+
+	// Output:
+	// a call after the change: 2 euros
+	// the call before it: 1 euro
+}
+
+// ForgetUnshared forgets a flight unless several callers share it.
+func ExampleGroup_ForgetUnshared() {
+	var g singleflight.Group[string, int]
+	release := make(chan struct{})
+	load := func() (int, error) {
+		<-release
+		return 42, nil
+	}
+
+	g.DoChan("answer", load)
+	fmt.Println("one caller:", g.ForgetUnshared("answer"))
+
+	g.DoChan("answer", load) // starts another flight
+	g.DoChan("answer", load) // joins it
+	fmt.Println("two callers:", g.ForgetUnshared("answer"))
+	close(release)
+
+	// Output:
+	// one caller: true
+	// two callers: false
+}
+
+// Of four calls for two keys, two start a flight and two join one.
+func ExampleGroup_Stats() {
+	var g singleflight.Group[string, int]
+	release := make(chan struct{})
+	load := func() (int, error) {
+		<-release
+		return 42, nil
+	}
+
+	var channels []<-chan singleflight.Result[int]
+	for _, key := range []string{"a", "b", "b", "b"} {
+		channels = append(channels, g.DoChan(key, load))
+	}
+	fmt.Printf("%+v\n", g.Stats())
+
+	close(release)
+	for _, ch := range channels {
+		<-ch
+	}
+	fmt.Printf("%+v\n", g.Stats())
+
+	// Output:
+	// {Executions:2 Joined:2 Left:0 InFlight:2 Running:2}
+	// {Executions:2 Joined:2 Left:0 InFlight:0 Running:0}
+}
+
+// A service publishes the Stats of a Group at /debug/vars, where its
+// monitoring reads them.
+func ExampleStats() {
+	var users singleflight.Group[int, string]
+	expvar.Publish("users", expvar.Func(func() any { return users.Stats() }))
+
+	users.Do(1, func() (string, error) { return "Ada", nil })
+	fmt.Println(expvar.Get("users"))
+
+	// Output:
+	// {"Executions":1,"Joined":0,"Left":0,"InFlight":0,"Running":0}
+}
+
+// A panic in fn reaches each caller, with its value and the stack of fn.
+func ExamplePanicError() {
+	var g singleflight.Group[string, int]
+	defer func() {
+		if p, ok := recover().(*singleflight.PanicError); ok {
+			fmt.Println("value:", p.Value)
+			fmt.Println("stack of fn:", bytes.HasPrefix(p.Stack, []byte("goroutine ")))
+		}
+	}()
+	g.Do("answer", func() (int, error) { panic("no answer") })
+
+	// Output:
+	// value: no answer
+	// stack of fn: true
+}
+
+// If fn panicked with an error, errors.Is and errors.As find it.
+func ExamplePanicError_Unwrap() {
+	var g singleflight.Group[string, int]
+	defer func() {
+		err, ok := recover().(error)
+		fmt.Println(ok && errors.Is(err, http.ErrAbortHandler))
+	}()
+	g.Do("answer", func() (int, error) { panic(http.ErrAbortHandler) })
+
+	// Output:
+	// true
+}
+
+// A ShardedGroup has the same methods as a Group.
+func ExampleShardedGroup() {
+	var squares singleflight.ShardedGroup[int, int]
+
+	var wg sync.WaitGroup
+	for n := range 100 {
+		wg.Go(func() {
+			squares.Do(n, func() (int, error) { return n * n, nil })
 		})
 	}
-	runTest("Example_synctest", testTenCallersOneLoad) // as go test does
+	wg.Wait()
+	v, err, shared := squares.Do(12, func() (int, error) { return 144, nil })
+	fmt.Println(v, err, shared)
+	fmt.Println("executions:", squares.Stats().Executions)
 
 	// Output:
-	// loads: 1 joined: 9 in flight: 1
+	// 144 <nil> false
+	// executions: 101
 }

@@ -4,23 +4,42 @@
 
 package singleflight
 
-import (
-	"reflect"
-	"unsafe"
-)
+import "unsafe"
 
 // Few is how many flights a Group finds without a map, and Crowd is the size
-// of a map above which it is replaced when it has become too large.
+// of a map above which it is replaced when few of its flights are left.
 var Few = len(table[int, int]{}.few)
 
 const Crowd = crowd
 
-// Map returns the address of the map that g's flights are in, and how many
-// there are in it.
-func (g *Group[K, V]) Map() (address uintptr, size int) {
+// Map returns how many flights are in g's map, and how many there were at most
+// since the map was made.
+func (g *Group[K, V]) Map() (size, peak int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return reflect.ValueOf(g.flights.many).Pointer(), len(g.flights.many)
+	return len(g.flights.many), g.flights.peak
+}
+
+// Held returns how many records g's table holds. When no flight can be joined,
+// it should hold none.
+func (g *Group[K, V]) Held() (n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.flights.few {
+		if c != nil {
+			n++
+		}
+	}
+	return n + len(g.flights.many)
+}
+
+// Held returns the sum over all shards.
+func (g *ShardedGroup[K, V]) Held() (n int) {
+	g.once.Do(g.init)
+	for i := range g.shards {
+		n += g.shards[i].Held()
+	}
+	return n
 }
 
 // Spares returns how many records g keeps to use again, and their size.

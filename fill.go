@@ -7,21 +7,23 @@ package singleflight
 import "context"
 
 // A Cache is what [Group.Fill] reads from and stores in, and what
-// [Group.Invalidate] deletes from. For most caches it is an adapter of a few
-// lines. If its type is a pointer, or a struct of one pointer, a hit allocates
-// nothing.
+// [Group.Invalidate] deletes from. For most caches, an adapter of a few lines
+// implements it. If its type is a pointer, or a struct of one pointer, a hit
+// does not allocate.
 //
-// The methods are called concurrently, also for the same key. They must be
-// quick, and work in memory. They must not call the Group, nor wait for somebody
-// who calls its Forget, ForgetUnshared or Invalidate for any key, because those
-// wait for a Set that is running. Callbacks for evicted entries must not either.
+// The methods are called concurrently, even for the same key. They must be
+// quick and work in memory. They must not call the Group, nor wait for a
+// goroutine that calls its Forget, ForgetUnshared or Invalidate for any key,
+// because those methods wait for a Set that is running. The same is true of
+// callbacks for evicted entries.
 type Cache[K comparable, V any] interface {
-	// Get returns the value that is stored for key, and whether there is one.
+	// Get returns the value stored for key, and whether there is one.
 	Get(key K) (V, bool)
-	// Set stores value for key. It may drop it at any time, also at once.
+	// Set stores value for key. The cache may drop it at any time, even at
+	// once.
 	Set(key K, value V)
-	// Delete removes what is stored for key, if anything is. Once it has
-	// returned, Get must not return a value whose Set had returned before
+	// Delete removes the value stored for key, if there is one. Once Delete
+	// has returned, Get must not return a value whose Set had returned before
 	// Delete was called.
 	Delete(key K)
 }
@@ -30,42 +32,43 @@ type Cache[K comparable, V any] interface {
 // load, stores the value in cache, and returns it. Concurrent calls that miss
 // share one load. Call [Group.Invalidate] after each write.
 //
-// A hit is returned even if ctx is done, touches no flight, and reports shared
-// false. A miss with a ctx that is done returns ctx.Err(). Any other miss joins
-// the flight for key or starts one. The flight looks into cache again, since an
-// earlier flight may just have stored the value. If it is still not there, the
-// flight calls load and then, if load returned a nil error and the flight has
-// not been forgotten, Set. Then its callers are released. The flight runs on a
+// A hit is returned even if ctx is done. It joins no flight and reports shared
+// false. A miss with a ctx that is done returns ctx.Err(). Any other miss
+// joins the flight for key or starts one. The flight calls Get again, because
+// an earlier flight may just have stored the value. If it finds none, it calls
+// load. If load returns a nil error and the flight has not been forgotten, it
+// then calls Set. Only after that do its callers return. The flight runs on a
 // new goroutine, or on the caller's own if ctx can never be done.
 //
 // Each caller stops waiting when its own ctx is done, as in [Group.DoContext].
-// But the load is for the cache: when all callers have left, it goes on, can
-// still be joined, and fills the cache. Its context has the values of the first
-// caller's ctx, but no deadline, and is never canceled; on the caller's own
-// goroutine, load gets ctx itself. This has a price:
+// But the load is for the cache: after all callers have left, it continues,
+// can still be joined, and fills the cache. Its context has the values of the
+// first caller's ctx, but no deadline, and is never canceled. On the caller's
+// own goroutine, load gets ctx itself. This has consequences:
 //
-//   - Clients that hang up do not end a load. Give it a time limit, inside load,
-//     that covers all its waiting, also for a connection of a pool. A load that
-//     hangs without a limit holds its key until somebody forgets it.
-//   - A load may end, and call Set, when no request is left. If it must end at
-//     shutdown, let it heed the context of the application too. Close the cache
-//     when no more calls are made and Stats().Running is 0.
-//   - Where no caller is left, a panic in load crashes the program. So a load
-//     that panics and an impatient client are enough to end the service. Recover
-//     inside load, and return an error, where that must not happen.
-//   - A value may be in the cache, whatever shared says. Never modify it.
+//   - Clients that hang up do not end a load. Give it a time limit, inside
+//     load, that covers everything it waits for, including a connection from a
+//     pool. A load that hangs without a limit keeps its key until it is
+//     forgotten.
+//   - A load may end, and call Set, after the last request. If it must end at
+//     shutdown, let it also observe the context of the application. Close the
+//     cache once no more calls are made and Stats().Running is 0.
+//   - If no caller is left, a panic in load crashes the program. A load that
+//     panics and an impatient client are then enough to end a service. To
+//     prevent that, recover inside load and return an error.
+//   - The value may be in the cache, whatever shared says. Never modify it.
 //
 // A panic or Goexit in Set, or in the second Get, counts as one in load. The
 // first Get runs in the caller, and so does its panic.
 //
-// Use each cache with one Group only, and each Group with one cache. Fill may be
-// used together with the other methods on one key. Calls that join a flight of
-// Fill get its value, which is the one in the cache, and cannot abandon it. A
-// Fill that joins the flight of another method does not store the value, and
-// counts there as a call of DoContext. A key that does not equal itself is
-// loaded and not stored.
+// Use each cache with one Group only, and each Group with one cache. Fill may
+// be used together with the other methods on one key. A call that joins a
+// flight of Fill gets the value that is in the cache, and cannot abandon the
+// flight. A Fill that joins a flight of another method does not store the
+// value, and counts as a caller of DoContext. If a key is not equal to itself,
+// its value is loaded and not stored.
 //
-// The cache has to be one of this process. If several processes share it,
+// The cache must belong to this process. If several processes share it,
 // Invalidate does not reach the loads of the others: store a version with each
 // value, or use package fleet.
 //
@@ -78,7 +81,7 @@ func (g *Group[K, V]) Fill(ctx context.Context, cache Cache[K, V], key K, load f
 	return g.miss(ctx, cache, key, self, load)
 }
 
-// hit is the part of Fill that touches no flight. It returns what is in the
+// hit is the part of Fill that needs no flight. It returns what is in the
 // cache, and whether key equals itself.
 func hit[K comparable, V any](ctx context.Context, cache Cache[K, V], key K) (v V, self, ok bool) {
 	if ctx == nil {
@@ -89,8 +92,8 @@ func hit[K comparable, V any](ctx context.Context, cache Cache[K, V], key K) (v 
 	return v, self, ok
 }
 
-// miss is the rest of Fill. It is a function of its own because key is put on
-// the heap here, which a hit should not have to pay for.
+// miss is the rest of Fill. It is a separate function because key escapes to
+// the heap here, which a hit should not pay for.
 func (g *Group[K, V]) miss(ctx context.Context, cache Cache[K, V], key K, self bool, load func(context.Context) (V, error)) (v V, err error, shared bool) {
 	if err := ctx.Err(); err != nil {
 		return v, err, false
@@ -114,7 +117,7 @@ func (g *Group[K, V]) miss(ctx context.Context, cache Cache[K, V], key K, self b
 
 // fill is the fn of a flight that Fill started.
 func (g *Group[K, V]) fill(ctx context.Context, cache Cache[K, V], c *call[K, V], load func(context.Context) (V, error)) (V, error) {
-	// It is tempting to store what is found here, to make it stay. But an
+	// It is tempting to store this value again, to keep it in the cache, but an
 	// Invalidate may be about to delete it.
 	if v, ok := cache.Get(c.key); ok {
 		return v, nil
@@ -126,8 +129,8 @@ func (g *Group[K, V]) fill(ctx context.Context, cache Cache[K, V], c *call[K, V]
 	return v, err
 }
 
-// mayStore reports whether c's flight can still be joined. If so, no Forget of
-// its key returns from now on before the flight has ended.
+// mayStore reports whether c's flight can still be joined. If so, a Forget of
+// its key does not return from now on until the flight has ended.
 func (g *Group[K, V]) mayStore(c *call[K, V]) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -135,17 +138,17 @@ func (g *Group[K, V]) mayStore(c *call[K, V]) bool {
 	return c.storing
 }
 
-// Invalidate deletes what cache holds for key, and makes sure that no load
-// which began before puts it back. Call it after each write to the data that the
-// load for key reads; with a transaction, after the commit. Call it also if the
-// write returned an error, since it may have been done. If a write changes the
+// Invalidate deletes the value for key from cache, and keeps loads that began
+// before from storing theirs. Call it after each write to the data that load
+// reads; with a transaction, after the commit. Call it even if the write
+// returned an error, because the data may have changed. If a write changes the
 // data of several keys, call it for each of them.
 //
-// A [Group.Fill] that begins after Invalidate has returned gets nothing that
-// was loaded before Invalidate was called. Nothing of that kind is in the
-// cache, or will come into it. Calls that began earlier may still return it.
-// What a load reads is up to the database: if that is a replica that lags, a
-// load after the write may still read the old value.
+// A [Group.Fill] that begins after Invalidate has returned never returns a
+// value that was loaded before Invalidate was called. Such a value is no
+// longer in the cache and is not stored later. Calls that began earlier may
+// still return it. Invalidate cannot change what load reads: if that is a
+// replica that lags, a load after the write may still read the old value.
 //
 // If Fill has begun to store a value for key, Invalidate waits for that flight
 // to end.

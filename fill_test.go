@@ -18,67 +18,12 @@ import (
 	"example.com/singleflight/internal/cachetest"
 )
 
-// A spyCache counts what is called, and calls hooks, which may wait or panic.
-type spyCache[K comparable, V any] struct {
-	mapCache[K, V]
-	gets, sets, deletes atomic.Int64
-
-	onGet    func(n int64) // after the nth Get has looked
-	onSet    func()        // before Set stores
-	onDelete func()        // before Delete deletes
-}
-
-func newSpy[K comparable, V any]() *spyCache[K, V] {
-	return &spyCache[K, V]{
-		mapCache: mapCache[K, V]{m: make(map[K]V)},
-		onGet:    func(int64) {},
-		onSet:    func() {},
-		onDelete: func() {},
-	}
-}
-
-func (c *spyCache[K, V]) Get(key K) (V, bool) {
-	n := c.gets.Add(1)
-	v, ok := c.mapCache.Get(key)
-	c.onGet(n)
-	return v, ok
-}
-
-func (c *spyCache[K, V]) Set(key K, v V) {
-	c.sets.Add(1)
-	c.onSet()
-	c.mapCache.Set(key, v)
-}
-
-func (c *spyCache[K, V]) Delete(key K) {
-	c.deletes.Add(1)
-	c.onDelete()
-	c.mapCache.Delete(key)
-}
-
-// want checks what the cache holds for "k", where -1 is nothing, and how
-// often Set was called.
-func (c *spyCache[K, V]) want(t *testing.T, what string, v any, sets int64) {
-	t.Helper()
-	var key any = "k"
-	got, ok := c.mapCache.Get(key.(K))
-	if v == -1 && ok || v != -1 && any(got) != v || c.sets.Load() != sets {
-		t.Errorf("%s: the cache has %v, %v after %d Sets, want %v (-1 is nothing) after %d", what, got, ok, c.sets.Load(), v, sets)
-	}
-}
-
-func startFill[K comparable, V any](ctx context.Context, g group[K, V], cache singleflight.Cache[K, V], key K, load func(context.Context) (V, error)) *caller[V] {
-	return start(func() (V, error, bool) { return g.Fill(ctx, cache, key, load) })
-}
-
-// counted is a load that returns v when release is closed, and counts.
-func counted[V any](n *atomic.Int64, release <-chan struct{}, v V) func(context.Context) (V, error) {
-	return func(context.Context) (V, error) { n.Add(1); <-release; return v, nil }
-}
+// This file is about Fill and Invalidate. The sections go from a hit to writers
+// and readers that race.
 
 // Hits.
 
-// A hit is the answer, whatever the state of ctx and of the key's flight.
+// A hit is returned whether or not ctx is done and a flight for the key is up.
 func TestHitTouchesNoFlight(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		cache := newSpy[string, int]()
@@ -87,7 +32,7 @@ func TestHitTouchesNoFlight(t *testing.T) {
 		cancel()
 		for name, ctx := range map[string]context.Context{"alive": t.Context(), "Background": context.Background(), "done": done} {
 			if v, err, shared := g.Fill(ctx, cache, "k", nil); v != 42 || err != nil || shared {
-				t.Errorf("Fill(%s), a hit = %v, %v, %v, want 42, nil, false", name, v, err, shared)
+				t.Errorf("Fill(%s) that hits = %v, %v, %v, want 42, nil, false", name, v, err, shared)
 			}
 		}
 		wantStats(t, g, singleflight.Stats{})
@@ -96,7 +41,7 @@ func TestHitTouchesNoFlight(t *testing.T) {
 		up := startDo(g, "k", after(release, 1))
 		synctest.Wait()
 		if v, err, shared := g.Fill(t.Context(), cache, "k", nil); v != 42 || err != nil || shared {
-			t.Errorf("Fill, a hit beside a flight = %v, %v, %v, want 42, nil, false", v, err, shared)
+			t.Errorf("Fill that hits beside a flight = %v, %v, %v, want 42, nil, false", v, err, shared)
 		}
 		wantStats(t, g, singleflight.Stats{Executions: 1, InFlight: 1, Running: 1})
 		close(release)
@@ -106,7 +51,8 @@ func TestHitTouchesNoFlight(t *testing.T) {
 	})
 }
 
-// A panic in the first Get is the caller's own, and not a *PanicError.
+// A panic in the first Get reaches its caller as it is, and not as a
+// *PanicError.
 func TestFirstGetPanicsInItsCaller(t *testing.T) {
 	both(t, func(t *testing.T, g group[string, int]) {
 		cache := newSpy[string, int]()
@@ -138,7 +84,7 @@ func TestMissLoadsOnceForAllAndStores(t *testing.T) {
 		}
 		cache.want(t, "after a load", 42, 1)
 		if n := loads.Load(); n != 1 {
-			t.Errorf("10 callers of Fill: %d loads, want 1", n)
+			t.Errorf("10 callers of Fill: got %d loads, want 1", n)
 		}
 		if v, err, shared := g.Fill(t.Context(), cache, "k", nil); v != 42 || err != nil || shared {
 			t.Errorf("Fill afterwards = %v, %v, %v, want 42, nil, false", v, err, shared)
@@ -150,17 +96,17 @@ func TestMissLoadsOnceForAllAndStores(t *testing.T) {
 func TestMissWithADoneContextStartsAndJoinsNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		cache := newSpy[string, int]()
-		ctx, because := context.WithCancelCause(t.Context()) // the error is not the cause
+		ctx, because := context.WithCancelCause(t.Context()) // the error is ctx.Err(), and not the cause
 		because(errBroken)
 		if v, err, shared := g.Fill(ctx, cache, "k", nil); v != 0 || err != context.Canceled || shared {
-			t.Errorf("Fill = %v, %v, %v, want 0, %v, false", v, err, shared, context.Canceled)
+			t.Errorf("Fill(canceled) = %v, %v, %v, want 0, %v, false", v, err, shared, context.Canceled)
 		}
 		wantStats(t, g, singleflight.Stats{})
 	})
 }
 
-// Each caller of Fill waits on its own context, the first one too, and leaves
-// with what a caller of DoContext leaves with.
+// Each caller of Fill waits on its own context, also the first. When that is
+// done, it leaves and returns what DoContext returns then.
 func TestCallerOfFillLeavesWhenItsContextIsDone(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		cache := newSpy[string, int]()
@@ -185,8 +131,8 @@ func TestCallerOfFillLeavesWhenItsContextIsDone(t *testing.T) {
 	})
 }
 
-// Where the context can never be done, load runs on the caller's goroutine
-// and gets the caller's context, as in DoContext.
+// If the context can never be done, load runs on the caller's goroutine and
+// gets the caller's context, as in DoContext.
 func TestFillWithBackgroundRunsLoadInline(t *testing.T) {
 	both(t, func(t *testing.T, g group[string, int]) {
 		ctx := context.WithValue(context.Background(), ctxKey{}, "mine")
@@ -194,7 +140,7 @@ func TestFillWithBackgroundRunsLoadInline(t *testing.T) {
 		cache := newSpy[string, int]()
 		v, err, shared := g.Fill(ctx, cache, "k", func(ctx2 context.Context) (int, error) {
 			if there := goid(); there != here || ctx2 != ctx {
-				t.Errorf("load ran on goroutine %s with %v, want %s and the caller's context", there, ctx2, here)
+				t.Errorf("Fill(Background) ran load on goroutine %s with context %v, want goroutine %s and the caller's context", there, ctx2, here)
 			}
 			return 42, nil
 		})
@@ -208,8 +154,8 @@ func TestFillWithBackgroundRunsLoadInline(t *testing.T) {
 
 // The load is for the cache.
 
-// When all callers have left, the load goes on: its context is alive, it can
-// be joined, and it fills the cache.
+// When all callers have left, the load goes on. Its context is not done, its
+// flight can be joined, and it fills the cache.
 func TestFillGoesOnWhenAllCallersHaveLeft(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		cache := newSpy[string, int]()
@@ -231,7 +177,7 @@ func TestFillGoesOnWhenAllCallersHaveLeft(t *testing.T) {
 		b.want(t, "Fill", 0, context.DeadlineExceeded, false)
 		wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 1, Left: 2, InFlight: 1, Running: 1})
 		if _, ok := loadCtx.Deadline(); ok || loadCtx.Err() != nil || loadCtx.Value(ctxKey{}) != "first" {
-			t.Errorf("load's context: deadline %v, %v, value %v, want none, nil, first", ok, loadCtx.Err(), loadCtx.Value(ctxKey{}))
+			t.Errorf("load's context has a deadline: %v, Err() = %v, Value() = %v, want false, nil, first", ok, loadCtx.Err(), loadCtx.Value(ctxKey{}))
 		}
 		late := startFill(t.Context(), g, cache, "k", nil)
 		synctest.Wait()
@@ -241,15 +187,15 @@ func TestFillGoesOnWhenAllCallersHaveLeft(t *testing.T) {
 		late.want(t, "Fill that joined when all had left", 42, nil, false)
 		cache.want(t, "after the load", 42, 1)
 		if loadCtx.Err() != nil {
-			t.Errorf("load's context afterwards: %v, want nil", loadCtx.Err())
+			t.Errorf("after the load, Err of its context = %v, want nil", loadCtx.Err())
 		}
 		idle(t, g)
 	})
 }
 
 // Five clients wait 50 ms each and try again, for a load that takes 120 ms.
-// With Fill one load serves all of them; with DoContext, which cancels the
-// load whenever the last of them leaves, no load ends.
+// With Fill, one load serves all of them. With DoContext, which cancels the
+// load when the last of them leaves, none is served.
 func TestRetryingClientsAreServed(t *testing.T) {
 	retry := func(t *testing.T, call func(ctx context.Context, load func(context.Context) (int, error)) error) (served, loads int64) {
 		var s, l atomic.Int64
@@ -286,7 +232,7 @@ func TestRetryingClientsAreServed(t *testing.T) {
 			return err
 		})
 		if served != 5 || loads != 1 {
-			t.Errorf("Fill: %d of 5 clients served by %d loads, want 5 by 1", served, loads)
+			t.Errorf("Fill served %d of 5 clients by %d loads, want 5 by 1", served, loads)
 		}
 	})
 	bubble(t, func(t *testing.T, g group[string, int]) {
@@ -295,15 +241,16 @@ func TestRetryingClientsAreServed(t *testing.T) {
 			return err
 		})
 		if served != 0 || loads != 10 {
-			t.Errorf("DoContext: %d of 5 clients served by %d loads, want 0 by 10", served, loads)
+			t.Errorf("DoContext served %d of 5 clients by %d loads, want 0 by 10", served, loads)
 		}
 	})
 }
 
 // Storing.
 
-// A flight that has just ended may have stored a value after this caller's
-// Get: the flight looks again, and what it finds it does not store again.
+// Between the first Get and the start of the flight, another flight may have
+// ended and stored a value. So the flight looks again, and does not store
+// what it finds.
 func TestCacheIsAskedAgainInsideTheFlight(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		for _, ctx := range []context.Context{t.Context(), context.Background()} {
@@ -318,7 +265,7 @@ func TestCacheIsAskedAgainInsideTheFlight(t *testing.T) {
 			}
 			cache.want(t, "after the second Get hit", 42, 0)
 		}
-		wantStats(t, g, singleflight.Stats{Executions: 2}) // flights without a load
+		wantStats(t, g, singleflight.Stats{Executions: 2}) // both without a load
 	})
 }
 
@@ -329,10 +276,10 @@ func TestSetReturnsBeforeAnyCallerIsReleased(t *testing.T) {
 		cache.onSet = func() { <-set }
 		callers := map[string]*caller[int]{"Fill": startFill(t.Context(), g, cache, "k", withCtx(after(release, 42)))}
 		synctest.Wait()
-		callers["Fill, joining"] = startFill(t.Context(), g, cache, "k", nil)
-		callers["Do, joining"] = startDo(g, "k", nil)
-		callers["DoChan, joining"] = receive(g.DoChan("k", nil))
-		callers["DoContext, joining"] = startContext(t.Context(), g, "k", nil)
+		callers["Fill that joins"] = startFill(t.Context(), g, cache, "k", nil)
+		callers["Do that joins"] = startDo(g, "k", nil)
+		callers["DoChan that joins"] = receive(g.DoChan("k", nil))
+		callers["DoContext that joins"] = startContext(t.Context(), g, "k", nil)
 		synctest.Wait()
 		close(release)
 		synctest.Wait()
@@ -361,8 +308,8 @@ func TestFailedLoadIsNotStored(t *testing.T) {
 	})
 }
 
-// Whatever forgets the flight before the load has ended, its value goes to
-// its callers and not into the cache.
+// If the flight is forgotten before the load has ended, its value goes to its
+// callers and not into the cache.
 func TestForgottenFlightIsNotStored(t *testing.T) {
 	for name, forget := range map[string]func(g group[string, int], cache *spyCache[string, int]){
 		"Forget":         func(g group[string, int], _ *spyCache[string, int]) { g.Forget("k") },
@@ -392,23 +339,24 @@ func TestForgottenFlightIsNotStored(t *testing.T) {
 	}
 }
 
-// However many they are, and whether or not a caller is left, all that
-// forget a key while its Set is running return when Set has.
+// Calls that forget a key while Set is running for it return when Set has
+// returned. That is so for any number of them, and whether or not the flight
+// has a caller left.
 func TestForgetWaitsForSet(t *testing.T) {
-	for _, who := range []string{"waits", "has left", "runs load"} {
-		t.Run("the caller "+who, func(t *testing.T) {
+	for _, state := range []string{"waits", "has left", "runs load"} {
+		t.Run("the caller "+state, func(t *testing.T) {
 			bubble(t, func(t *testing.T, g group[string, int]) {
 				cache := newSpy[string, int]()
 				set := make(chan struct{})
 				cache.onSet = func() { <-set }
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				if who == "runs load" {
+				if state == "runs load" {
 					ctx = context.Background()
 				}
 				fill := startFill(ctx, g, cache, "k", withCtx(value(42)))
 				synctest.Wait()
-				if who == "has left" {
+				if state == "has left" {
 					cancel()
 					synctest.Wait()
 					fill.want(t, "Fill that left", 0, context.Canceled, false)
@@ -430,7 +378,7 @@ func TestForgetWaitsForSet(t *testing.T) {
 					c.waiting(t, name+" while Set is running")
 				}
 				other.want(t, "Forget of another key", 0, nil, false)
-				// They have not returned, so the flight can still be joined.
+				// None has returned, so the flight can still be joined.
 				wantStats(t, g, singleflight.Stats{Executions: 1, Left: g.Stats().Left, InFlight: 1, Running: 1})
 
 				close(set)
@@ -438,7 +386,7 @@ func TestForgetWaitsForSet(t *testing.T) {
 				for name, c := range forgets {
 					c.want(t, name+" when Set has returned", 0, nil, false)
 				}
-				if who != "has left" {
+				if state != "has left" {
 					fill.want(t, "Fill", 42, nil, false)
 				}
 				cache.want(t, "after Invalidate", -1, 1)
@@ -448,8 +396,8 @@ func TestForgetWaitsForSet(t *testing.T) {
 	}
 }
 
-// A flight that is shared is not forgotten by ForgetUnshared, which then has
-// nothing to wait for.
+// ForgetUnshared does not forget a flight that is shared, and then does not
+// wait for Set.
 func TestForgetUnsharedThatForgetsNothingDoesNotWait(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		cache := newSpy[string, int]()
@@ -492,8 +440,9 @@ func TestForgetUnsharedOfAFlightWithoutCallers(t *testing.T) {
 	})
 }
 
-// A panic or Goexit in the second Get, in load or in Set is fn's: every caller
-// gets it, nothing is stored, no Forget is left waiting, and the key is free.
+// A panic or Goexit in the second Get, in load or in Set counts as one in fn.
+// It reaches every caller, nothing is stored, Forget does not wait any
+// longer, and the key is free.
 func TestFailureInsideTheFlightIsFns(t *testing.T) {
 	fails := map[string]func(){
 		"panics":       func() { explode("boom") },
@@ -526,8 +475,8 @@ func TestFailureInsideTheFlightIsFns(t *testing.T) {
 						}
 						callers := map[string]*caller[int]{"Fill": startFill(ctx, g, cache, "k", load)}
 						synctest.Wait()
-						callers["Fill, joining"] = startFill(t.Context(), g, cache, "k", nil)
-						callers["Do, joining"] = startDo(g, "k", nil)
+						callers["Fill that joins"] = startFill(t.Context(), g, cache, "k", nil)
+						callers["Do that joins"] = startDo(g, "k", nil)
 						synctest.Wait()
 						forget := start(func() (int, error, bool) { g.Forget("k"); return 0, nil, false })
 						synctest.Wait()
@@ -536,8 +485,11 @@ func TestFailureInsideTheFlightIsFns(t *testing.T) {
 						forget.want(t, "Forget", 0, nil, false)
 						for name, c := range callers {
 							p, panicked := c.panic.(*singleflight.PanicError)
-							if how == "panics" && (!panicked || p.Value != "boom") || how != "panics" && !c.exited {
-								t.Errorf("%s: over %v, panic %v, exited %v; fn %s", name, c.over.Load(), c.panic, c.exited, how)
+							switch {
+							case how == "panics" && (!panicked || p.Value != "boom"):
+								t.Errorf("%s: got panic %v (ended %v), want a *PanicError with boom", name, c.panic, c.over.Load())
+							case how != "panics" && !c.exited:
+								t.Errorf("%s: got panic %v, Goexit %v (ended %v), want Goexit", name, c.panic, c.exited, c.over.Load())
 							}
 						}
 						cache.want(t, "afterwards", -1, cache.sets.Load())
@@ -557,8 +509,8 @@ func TestFailureInsideTheFlightIsFns(t *testing.T) {
 // Invalidate.
 
 // A flight that begins in the middle of Invalidate may find the old value
-// before it is deleted. It gives that to its own callers, who began before
-// Invalidate returned; but who comes afterwards does not join it, and it
+// before it is deleted, and return it to its callers, which began before
+// Invalidate returned. A call that begins afterwards does not join it, and it
 // stores nothing.
 func TestInvalidateForgetsAFlightThatBeganInTheMiddleOfIt(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
@@ -570,7 +522,7 @@ func TestInvalidateForgetsAFlightThatBeganInTheMiddleOfIt(t *testing.T) {
 			case 1:
 				cache.mapCache.Set("k", 1) // the old value
 			case 2:
-				<-looking // it has been found
+				<-looking // after the second Get has found it
 			}
 		}
 		invalidate := start(func() (int, error, bool) { g.Invalidate(cache, "k"); return 0, nil, false })
@@ -591,8 +543,8 @@ func TestInvalidateForgetsAFlightThatBeganInTheMiddleOfIt(t *testing.T) {
 	})
 }
 
-// Invalidate voids loads before it deletes: one that ended between a Delete
-// and a Forget would stay in the cache.
+// Invalidate forgets before it deletes. Otherwise the value of a load that
+// ended between Delete and Forget would stay in the cache.
 func TestInvalidateForgetsBeforeItDeletes(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		cache := newSpy[string, int]()
@@ -607,9 +559,9 @@ func TestInvalidateForgetsBeforeItDeletes(t *testing.T) {
 	})
 }
 
-// Mixing.
+// Fill beside the other methods.
 
-// Who joins a flight that Fill started gets its value, and cannot abandon it.
+// A call that joins a flight of Fill gets its value, and cannot abandon it.
 func TestDoContextCannotAbandonAFlightOfFill(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		cache := newSpy[string, int]()
@@ -627,13 +579,13 @@ func TestDoContextCannotAbandonAFlightOfFill(t *testing.T) {
 		synctest.Wait()
 		close(release)
 		synctest.Wait()
-		c.want(t, "Do joining a flight of Fill", 42, nil, false)
+		c.want(t, "Do that joins a flight of Fill", 42, nil, false)
 		cache.want(t, "afterwards", 42, 1)
 	})
 }
 
-// In a flight that another method started, a caller of Fill is a caller of
-// DoContext, and does not store.
+// In a flight that another method started, a call of Fill counts as one of
+// DoContext, and stores nothing.
 func TestFillInAnotherMethodsFlight(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		cache := newSpy[string, int]()
@@ -648,13 +600,15 @@ func TestFillInAnotherMethodsFlight(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		a.want(t, "DoContext", 0, context.DeadlineExceeded, false)
-		if b.waiting(t, "Fill"); fnCtx.Err() != nil {
-			t.Error("fn's context was canceled while a caller of Fill waits")
+		b.waiting(t, "Fill")
+		if fnCtx.Err() != nil {
+			t.Errorf("while a caller of Fill waits, Err of fn's context = %v, want nil", fnCtx.Err())
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if b.want(t, "Fill", 0, context.DeadlineExceeded, false); fnCtx.Err() != context.Canceled {
-			t.Errorf("fn's context: %v when a caller of Fill has left last, want %v", fnCtx.Err(), context.Canceled)
+		b.want(t, "Fill", 0, context.DeadlineExceeded, false)
+		if fnCtx.Err() != context.Canceled {
+			t.Errorf("when a caller of Fill has left last, Err of fn's context = %v, want %v", fnCtx.Err(), context.Canceled)
 		}
 		idle(t, g)
 
@@ -666,12 +620,12 @@ func TestFillInAnotherMethodsFlight(t *testing.T) {
 		close(release)
 		synctest.Wait()
 		c.want(t, "Do", 42, nil, true)
-		d.want(t, "Fill joining Do's flight", 42, nil, true)
+		d.want(t, "Fill that joins a flight of Do", 42, nil, true)
 		cache.want(t, "afterwards", -1, 0)
 	})
 }
 
-// A flight stores in the cache of the call that started it.
+// A flight stores in the cache of the call that started it, and in no other.
 func TestFillThatJoinsDoesNotStoreInItsOwnCache(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		mine, other := newSpy[string, int](), newSpy[string, int]()
@@ -684,8 +638,8 @@ func TestFillThatJoinsDoesNotStoreInItsOwnCache(t *testing.T) {
 		synctest.Wait()
 		a.want(t, "Fill", 42, nil, true)
 		b.want(t, "Fill with another cache", 42, nil, true)
-		mine.want(t, "the first", 42, 1)
-		other.want(t, "the other", -1, 0)
+		mine.want(t, "the cache of the call that started the flight", 42, 1)
+		other.want(t, "the cache of the call that joined", -1, 0)
 	})
 }
 
@@ -699,7 +653,7 @@ func TestKeyThatDoesNotEqualItselfIsLoadedAndNotStored(t *testing.T) {
 		}
 		g.Invalidate(cache, math.NaN())
 		if n := cache.sets.Load(); n != 0 {
-			t.Errorf("%d Sets of NaN, want 0", n)
+			t.Errorf("Fill(NaN) made %d Sets, want 0", n)
 		}
 		wantStats(t, g, singleflight.Stats{Executions: 3})
 	})
@@ -708,9 +662,10 @@ func TestKeyThatDoesNotEqualItselfIsLoadedAndNotStored(t *testing.T) {
 // Old values.
 
 // Once Invalidate has returned, the cache holds nothing older than the write,
-// and no read returns anything older: with readers who give up, Sets and
-// Deletes that take time, two writers and lone Forgets. The same with a store
-// that is written by hand has old values, or this would prove nothing.
+// and no read that begins then returns anything older. There are readers that
+// give up, Sets and Deletes that take time, two writers, and calls of Forget
+// without a write. A store that does without Invalidate has old values, or
+// this would prove nothing.
 func TestNothingOldAfterInvalidate(t *testing.T) {
 	run := func(t *testing.T, store func(g cachetest.Group, cache singleflight.Cache[int, int]) cachetest.Store) (sum cachetest.Report) {
 		for seed := range uint64(pick(4, 1)) {
@@ -729,53 +684,43 @@ func TestNothingOldAfterInvalidate(t *testing.T) {
 	}
 	t.Run("Fill", func(t *testing.T) {
 		r := run(t, cachetest.Fill)
-		if t.Logf("%+v", r); r.Old > 0 || r.Writes < 1000 || r.Left < 100 {
-			t.Errorf("%+v, want nothing old, and a thousand writes", r)
+		t.Logf("%+v", r)
+		if r.Old > 0 || r.Writes < 1000 || r.Left < 100 {
+			t.Errorf("cachetest.Run(Fill) = %+v, want Old 0, at least 1000 Writes and 100 Left", r)
 		}
 	})
 	t.Run("by hand", func(t *testing.T) {
 		if r := run(t, cachetest.ByHand); r.Old == 0 {
-			t.Errorf("%+v: want something old, or the test does not work", r)
+			t.Errorf("cachetest.Run(ByHand) = %+v, want Old above 0, or this test does not work", r)
 		} else {
 			t.Logf("%+v", r)
 		}
 	})
 }
 
-// The same in real time, where goroutines run at once.
+// The same holds in real time, where goroutines run at once.
 func TestNothingOldAfterInvalidateInRealTime(t *testing.T) {
 	t.Run("by hand", func(t *testing.T) {
 		for seed := range uint64(100) {
 			var g singleflight.Group[int, int]
 			r := cachetest.Run(seed, 100*time.Millisecond, cachetest.ByHand(&g, newCache[int, int]()))
-			if waitIdle(t, &g); r.Old > 0 {
+			waitIdle(t, &g)
+			if r.Old > 0 {
 				return
 			}
 		}
-		t.Error("nothing old, or the test does not work")
+		t.Error("100 times cachetest.Run(ByHand): got Old 0, want it above 0, or this test does not work")
 	})
 	both(t, func(t *testing.T, g group[int, int]) {
 		r := cachetest.Run(1, *stressTime, cachetest.Fill(g, newCache[int, int]()))
 		if r.Old > 0 || r.Writes == 0 {
-			t.Errorf("%+v, want nothing old", r)
+			t.Errorf("cachetest.Run(Fill) = %+v, want Old 0, and some Writes", r)
 		}
 		waitIdle(t, g)
 	})
 }
 
-// Cost.
-
-type bigKey [200]byte
-
-// A twoWords adapter is what a cache and, say, a lifetime make.
-type twoWords[K comparable, V any] struct {
-	cache *mapCache[K, V]
-	ttl   time.Duration
-}
-
-func (c *twoWords[K, V]) Get(key K) (V, bool) { return c.cache.Get(key) }
-func (c *twoWords[K, V]) Set(key K, v V)      { c.cache.Set(key, v) }
-func (c *twoWords[K, V]) Delete(key K)        { c.cache.Delete(key) }
+// Allocations.
 
 func TestFillAllocations(t *testing.T) {
 	if raceEnabled {
@@ -792,20 +737,13 @@ func testFillAllocations[K comparable](t *testing.T, key K) {
 		full.Set(key, alice)
 		ctx := t.Context()
 		if got := testing.AllocsPerRun(100, func() { g.Fill(ctx, full, key, load) }); got != 0 {
-			t.Errorf("Fill(%T), a hit: %v allocations, want 0", key, got)
+			t.Errorf("Fill(%T) that hits: got %v allocations, want 0", key, got)
 		}
 		empty := nothing[K, user]{}
 		miss := testing.AllocsPerRun(100, func() { g.Fill(ctx, empty, key, load) })
 		context := testing.AllocsPerRun(100, func() { g.DoContext(ctx, key, load) })
 		if miss > context+1 {
-			t.Errorf("Fill(%T), a miss: %v allocations, want at most one more than DoContext's %v", key, miss, context)
+			t.Errorf("Fill(%T) that misses: got %v allocations, want at most 1 more than the %v of DoContext", key, miss, context)
 		}
 	})
 }
-
-// A nothing is a cache that keeps nothing.
-type nothing[K comparable, V any] struct{}
-
-func (nothing[K, V]) Get(K) (v V, ok bool) { return v, false }
-func (nothing[K, V]) Set(K, V)             {}
-func (nothing[K, V]) Delete(K)             {}

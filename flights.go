@@ -7,19 +7,19 @@ package singleflight
 import "maps"
 
 // A table finds the flights that can be joined by their keys. A few are found
-// by comparing keys, which is several times as fast as hashing one. When they
-// become more than a few, all of them move to a map, which then takes new ones
-// too, until it is empty.
+// by comparing keys, which is several times as fast as hashing one. If more
+// are needed, all of them move to a map, which also takes new ones until it is
+// empty.
 //
 // Every key in a table is equal to itself.
 type table[K comparable, V any] struct {
-	few  [8]*call[K, V] // the first n are in use; none, where many is not empty
+	few  [8]*call[K, V] // the first n are in use; none if many is not empty
 	n    int
 	many map[K]*call[K, V] // made when first needed
 	peak int               // the largest size of many since it was made
 }
 
-// A place is where in a table a call is: an index of few, or one of these.
+// A place says where in a table a call is: an index of few, or one of these.
 type place int8
 
 const (
@@ -27,9 +27,9 @@ const (
 	inMany
 )
 
-// A map never gives memory back. One that has held more than crowd flights
-// is replaced when an eighth of them, or fewer, remain: the cost of moving
-// them is shared by the seven eighths that have been removed.
+// A map never gives memory back. One that has held more than crowd flights is
+// replaced when an eighth of them, or fewer, remain. The seven eighths that
+// have been removed pay for moving the rest.
 const crowd = 1024
 
 func (t *table[K, V]) len() int { return t.n + len(t.many) }
@@ -75,8 +75,8 @@ func (t *table[K, V]) fewToMany() {
 	t.n = 0
 }
 
-// remove takes c out of the table if it is there. It is tempting to ask the
-// table instead of c, but the key may by then belong to another flight.
+// remove takes c out of the table if it is there. It is tempting to look for
+// the key, but that may belong to another flight by now.
 func (t *table[K, V]) remove(c *call[K, V]) {
 	switch c.place {
 	case nowhere:

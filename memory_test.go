@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,10 +18,13 @@ import (
 	"example.com/singleflight"
 )
 
+// This file is about memory: which records are used again, what a Group keeps,
+// and what a call allocates.
+
 // Reuse of records.
 
-// The record of a flight that somebody waited for is not used again: its
-// channel is closed, so that a caller would not wait.
+// The record of a flight that another call has joined is not used again. Its
+// channel is closed, so that a caller of the next flight would not wait.
 func TestSharedRecordIsNotReused(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		joins := map[string]func(key string) *caller[int]{
@@ -45,16 +47,16 @@ func TestSharedRecordIsNotReused(t *testing.T) {
 				a.want(t, "Do", i, nil, true)
 				b.want(t, name, i, nil, true)
 
-				// and the next, which nobody joins, is not said to be shared
+				// The next flight is not joined, so its result is not shared.
 				if v, err, shared := g.Do("k", value(-i)); v != -i || err != nil || shared {
-					t.Errorf("Do = %v, %v, %v, want %v, nil, false", v, err, shared, -i)
+					t.Errorf("Do afterwards = %v, %v, %v, want %v, nil, false", v, err, shared, -i)
 				}
 			}
 		}
 	})
 }
 
-// A caller that joined and left has seen the record.
+// A caller that joined and left may still read the record of the flight.
 func TestRecordOfAFlightThatWasLeftIsNotReused(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		for i := range 10 {
@@ -74,9 +76,9 @@ func TestRecordOfAFlightThatWasLeftIsNotReused(t *testing.T) {
 	})
 }
 
-// No value, error or shared flag crosses from one key's flight to another's,
-// with Forget in the mix. Under -race, a record that is used again while
-// somebody reads it shows too.
+// No value and no error crosses from one key's flight to another's, while
+// keys are forgotten too. With -race, the test fails also if a record is used
+// again while a caller reads it.
 func TestNothingCrossesBetweenKeys(t *testing.T) {
 	both(t, func(t *testing.T, g group[int, *int]) {
 		const keys = 5
@@ -112,7 +114,7 @@ func TestNothingCrossesBetweenKeys(t *testing.T) {
 						v, err, _ = g.Do(key, fn(key))
 					}
 					if v == nil || *v != key || err != errs[key] {
-						t.Errorf("call for %d got %v, %v", key, v, err)
+						t.Errorf("call for key %d = %v, %v, want a pointer to %d, %v", key, v, err, key, errs[key])
 					}
 				}
 			})
@@ -122,8 +124,8 @@ func TestNothingCrossesBetweenKeys(t *testing.T) {
 	})
 }
 
-// A value that went to one caller is said to be unshared, and one that went
-// to several, shared: each caller's is a copy of its own to count.
+// Shared is true if and only if several callers got the value. Each caller
+// counts itself in the value that it got.
 func TestSharedIsTrueIfAndOnlyIfSeveralGotTheValue(t *testing.T) {
 	both(t, func(t *testing.T, g group[int, *atomic.Int64]) {
 		type got struct {
@@ -150,45 +152,46 @@ func TestSharedIsTrueIfAndOnlyIfSeveralGotTheValue(t *testing.T) {
 		for _, r := range results {
 			for _, r := range r {
 				if n := r.users.Load(); r.shared != (n > 1) {
-					t.Fatalf("shared = %v for a value that %d callers got", r.shared, n)
+					t.Fatalf("Do of a value that %d callers got: shared = %v, want %v", n, r.shared, n > 1)
 				}
 			}
 		}
 	})
 }
 
-// What is kept.
+// What a Group keeps.
 
-// After a burst of keys, its memory is given back, also while more than a few
-// of its flights stay up; and those can be joined.
+// After a burst of flights, their memory is given back, even while more than a
+// few of them stay up. Those can still be joined. The test measures the heap,
+// because nothing else tells how much memory a map takes.
 func TestBurstIsGivenBack(t *testing.T) {
 	type key [128]byte
 	makeKey := func(i int) (k key) { k[0], k[1], k[2] = byte(i), byte(i>>8), byte(i>>16); return k }
 	keys := pick(100_000, 20_000)
-	// keeps returns how much memory a Group takes after a burst of which stay
-	// flights are still up.
+	// keeps returns how much memory a Group takes after a burst, when stay of
+	// its flights are left.
 	keeps := func(stay int) (kept int64) {
 		var g singleflight.Group[key, int]
 		before := heap()
+		var joiners sync.WaitGroup
 		settle := func() {
 			kept = heap() - before
-			var joiners sync.WaitGroup
 			for i := range stay {
 				joiners.Go(func() {
 					if v, err, shared := g.Do(makeKey(i), nil); v != i || err != nil || !shared {
-						t.Errorf("Do(%d), joining = %v, %v, %v, want %d, nil, true", i, v, err, shared, i)
+						t.Errorf("Do(%d) that joins = %v, %v, %v, want %d, nil, true", i, v, err, shared, i)
 					}
 				})
 			}
 			until(func() bool { return g.Stats().Joined == uint64(stay) })
-			go joiners.Wait()
 		}
-		// Each flight starts the next, so that they take one goroutine.
+		// The fn of each flight makes the call that starts the next flight, so
+		// that one goroutine is enough for all of them.
 		var burst func(i int) int
 		burst = func(i int) int {
 			if i == keys {
 				if n := g.Stats().InFlight; n != keys {
-					t.Fatalf("%d flights are up, want %d", n, keys)
+					t.Fatalf("Stats().InFlight = %d, want %d", n, keys)
 				}
 				return i
 			}
@@ -200,28 +203,32 @@ func TestBurstIsGivenBack(t *testing.T) {
 			})
 			return i
 		}
-		if burst(0); stay == 0 {
+		burst(0)
+		if stay == 0 {
 			settle()
 		}
-		until(func() bool { return g.Stats().Running == 0 })
+		joiners.Wait()
 		return kept
 	}
-	if none := keeps(0); none > 256<<10 {
+	none := keeps(0)
+	some := keeps(300) - none
+	t.Logf("after a burst of %d keys a Group keeps %d bytes, and %d more while 300 flights are left", keys, none, some)
+	if none > 256<<10 {
 		t.Errorf("after a burst of %d keys a Group keeps %d bytes, want at most %d", keys, none, 256<<10)
-	} else if some := keeps(300); some-none > 1<<20 {
-		t.Errorf("with 300 that stay it keeps %d bytes more, want at most %d", some-none, 1<<20)
+	}
+	if some > 1<<20 {
+		t.Errorf("after a burst of %d keys, 300 flights that are left take %d bytes, want at most %d", keys, some, 1<<20)
 	}
 }
 
-// A Group whose flights become many and few again, time after time, moves
-// them to a new map seldom: fewer moves than a seventh of the flights.
+// When the flights of a Group become many and few again, time after time, they
+// seldom move to a new map: there are fewer moves than a seventh of the flights.
 func TestMapIsReplacedSeldom(t *testing.T) {
 	test := func(low, high int) {
 		synctest.Test(t, func(t *testing.T) {
 			var g singleflight.Group[int, int]
 			var ends []chan struct{}
 			flights, moves := 0, 0
-			var address uintptr
 			for range 5 {
 				for len(ends) < high {
 					end := make(chan struct{})
@@ -229,22 +236,22 @@ func TestMapIsReplacedSeldom(t *testing.T) {
 					ends = append(ends, end)
 					flights++
 				}
-				address, _ = g.Map()
+				_, peak := g.Map()
 				for len(ends) > low {
 					close(ends[0])
 					ends = ends[1:]
 					synctest.Wait()
-					if now, size := g.Map(); now != address {
-						address = now
+					if size, now := g.Map(); now < peak { // it is a new map
+						peak = now
 						moves += size
 					}
 				}
 			}
 			if moves > flights/7 {
-				t.Errorf("%d to %d flights: %d moved to a new map, of %d; want at most a seventh", low, high, moves, flights)
+				t.Errorf("%d to %d flights: got %d moves to a new map for %d flights, want at most a seventh", low, high, moves, flights)
 			}
 			if high > singleflight.Crowd && moves == 0 && low <= high/8 {
-				t.Errorf("%d to %d flights: the map was never replaced", low, high)
+				t.Errorf("%d to %d flights: got no new map, want some", low, high)
 			}
 			for _, end := range ends {
 				close(end)
@@ -259,8 +266,9 @@ func TestMapIsReplacedSeldom(t *testing.T) {
 	test(singleflight.Few-1, singleflight.Few+1)
 }
 
-// Flights are in the map from when there are more than a few until there are
-// none, so that a Group around the limit does not move them back and forth.
+// Flights move to the map when there are more than a few, and use it until
+// there are none, so that a Group around the limit does not move them back
+// and forth.
 func TestFewFlightsNeedNoMap(t *testing.T) {
 	bubble(t, func(t *testing.T, sharded group[int, int]) {
 		g, ok := sharded.(*singleflight.Group[int, int])
@@ -276,8 +284,8 @@ func TestFewFlightsNeedNoMap(t *testing.T) {
 		}
 		want := func(size int) {
 			t.Helper()
-			if _, got := g.Map(); got != size {
-				t.Errorf("%d flights are in the map, want %d", got, size)
+			if got, _ := g.Map(); got != size {
+				t.Errorf("Map() = %d flights, want %d", got, size)
 			}
 		}
 		for range 2 {
@@ -289,7 +297,7 @@ func TestFewFlightsNeedNoMap(t *testing.T) {
 			start(singleflight.Few)
 			want(singleflight.Few + 1)
 			for i := range ends {
-				startDo(group[int, int](g), i, nil) // each can be joined, wherever it is
+				startDo(group[int, int](g), i, nil) // joins
 			}
 			synctest.Wait()
 			for i, end := range ends {
@@ -302,8 +310,8 @@ func TestFewFlightsNeedNoMap(t *testing.T) {
 	})
 }
 
-// A flight that ends leaves the others where they are found, whichever of
-// them it is: first, last or between.
+// When a flight ends, the others can still be joined, whether it was the
+// first, the last or between.
 func TestFewFlightsEndInAnyOrder(t *testing.T) {
 	for n := range singleflight.Few + 1 {
 		for first := range n {
@@ -321,10 +329,10 @@ func TestFewFlightsEndInAnyOrder(t *testing.T) {
 					}
 					joins := startDo(g, i, value(-1))
 					synctest.Wait()
-					joins.waiting(t, "Do of a flight that is up")
+					joins.waiting(t, fmt.Sprintf("Do(%d) of %d, when flight %d has ended", i, n, first))
 					close(ends[i])
 					synctest.Wait()
-					joins.want(t, "Do of a flight that is up", i, nil, true)
+					joins.want(t, fmt.Sprintf("Do(%d) of %d, when flight %d has ended", i, n, first), i, nil, true)
 				}
 				idle(t, g)
 			})
@@ -332,8 +340,8 @@ func TestFewFlightsEndInAnyOrder(t *testing.T) {
 	}
 }
 
-// An idle Group keeps 16 KiB of records at most, and none of large values,
-// however many flights there were at once.
+// An idle Group keeps at most 16 KiB of records, and none if the values are
+// large, however many flights there were at once.
 func TestIdleGroupIsSmall(t *testing.T) {
 	testIdle[int](t, 1500, true)
 	testIdle[[6000]byte](t, 20, true)
@@ -357,155 +365,105 @@ func testIdle[V any](t *testing.T, flights int, keeps bool) {
 		out.Wait()
 	}
 	if n, bytes := g.Spares(); (n > 0) != keeps || bytes > 16<<10 {
-		t.Errorf("after %d flights at once an idle Group[int, %T] keeps %d records of %d bytes in all, want some: %v, and at most 16 KiB",
+		t.Errorf("after %d flights at once, Spares() of a Group[int, %T] = %d records, %d bytes, want some: %v, and at most 16 KiB",
 			flights, *new(V), n, bytes, keeps)
 	}
 }
 
-// A value, an error, a key, a fn and a context can be collected as soon as
-// the callers drop them.
+// When a flight has ended and its callers have dropped the result, its key,
+// value, error, fn and context can be collected.
 func TestNothingIsReachableAfterwards(t *testing.T) {
-	both(t, func(t *testing.T, g group[*[64]byte, *[128]byte]) {
-		var watched []func() string
-		watch := func(what string, alive func() bool) {
-			watched = append(watched, func() string {
-				if alive() {
-					return what
-				}
-				return ""
-			})
-		}
-		call := func(how string, do func(key *[64]byte, fn func() (*[128]byte, error)) (*[128]byte, error)) {
-			key, val, load := new([64]byte), new([128]byte), new([256]byte)
-			err := &bigError{}
-			v, e := do(key, func() (*[128]byte, error) { load[0]++; return val, err })
-			if v != val || e != err {
-				t.Fatalf("%s = %p, %v", how, v, e)
+	type key = [64]byte
+	type val = [128]byte
+	type fn = func() (*val, error)
+	bubble(t, func(t *testing.T, g group[*key, *val]) {
+		cache := nothing[*key, *val]{}
+		visit := func(name string, start func(ctx context.Context, k *key, fn fn) *caller[*val], joined bool) map[string]func() bool {
+			k, v, captured, carried, err := new(key), new(val), new([256]byte), new([512]byte), new(bigError)
+			ctx := context.WithValue(t.Context(), ctxKey{}, carried)
+			release := make(chan struct{})
+			c := start(ctx, k, func() (*val, error) { <-release; captured[0]++; return v, err })
+			synctest.Wait()
+			if joined {
+				startDo(g, k, nil)
+				synctest.Wait()
 			}
-			k, w, l, r := weak.Make(key), weak.Make(val), weak.Make(load), weak.Make(err)
-			watch(how+": key", func() bool { return k.Value() != nil })
-			watch(how+": value", func() bool { return w.Value() != nil })
-			watch(how+": fn", func() bool { return l.Value() != nil })
-			watch(how+": error", func() bool { return r.Value() != nil })
+			close(release)
+			synctest.Wait()
+			c.want(t, name, v, err, joined)
+			return map[string]func() bool{
+				"key": reachable(k), "value": reachable(v), "error": reachable(err),
+				"fn": reachable(captured), "context": reachable(carried),
+			}
 		}
-		withValue := func(ctx context.Context, how string) context.Context {
-			mine := new([512]byte)
-			p := weak.Make(mine)
-			watch(how+": context", func() bool { return p.Value() != nil })
-			return context.WithValue(ctx, ctxKey{}, mine)
-		}
-		shared := func(key *[64]byte, fn func() (*[128]byte, error), start func(fn func() (*[128]byte, error)) *caller[*[128]byte]) (*[128]byte, error) {
-			joined := g.Stats().Joined
-			c := start(func() (*[128]byte, error) {
-				until(func() bool { return g.Stats().Joined > joined })
-				return fn()
-			})
-			until(func() bool { return g.Stats().InFlight > 0 })
-			v, err, _ := g.Do(key, nil)
-			until(c.over.Load)
-			return v, err
-		}
-		call("Do", func(key *[64]byte, fn func() (*[128]byte, error)) (*[128]byte, error) {
-			v, err, _ := g.Do(key, fn)
-			return v, err
-		})
-		call("Do, shared", func(key *[64]byte, fn func() (*[128]byte, error)) (*[128]byte, error) {
-			return shared(key, fn, func(fn func() (*[128]byte, error)) *caller[*[128]byte] { return startDo(g, key, fn) })
-		})
-		call("DoChan", func(key *[64]byte, fn func() (*[128]byte, error)) (*[128]byte, error) {
-			r := <-g.DoChan(key, fn)
-			return r.Val, r.Err
-		})
-		call("DoContext", func(key *[64]byte, fn func() (*[128]byte, error)) (*[128]byte, error) {
-			v, err, _ := g.DoContext(withValue(t.Context(), "DoContext"), key, withCtx(fn))
-			return v, err
-		})
-		call("DoContext, shared", func(key *[64]byte, fn func() (*[128]byte, error)) (*[128]byte, error) {
-			return shared(key, fn, func(fn func() (*[128]byte, error)) *caller[*[128]byte] {
-				return startContext(withValue(t.Context(), "DoContext, shared"), g, key, withCtx(fn))
-			})
-		})
-		call("DoContext(Background)", func(key *[64]byte, fn func() (*[128]byte, error)) (*[128]byte, error) {
-			v, err, _ := g.DoContext(withValue(context.Background(), "DoContext(Background)"), key, withCtx(fn))
-			return v, err
-		})
-		call("Fill", func(key *[64]byte, fn func() (*[128]byte, error)) (*[128]byte, error) {
-			v, err, _ := g.Fill(withValue(t.Context(), "Fill"), nothing[*[64]byte, *[128]byte]{}, key, withCtx(fn))
-			return v, err
-		})
-		call("Fill(Background)", func(key *[64]byte, fn func() (*[128]byte, error)) (*[128]byte, error) {
-			v, err, _ := g.Fill(withValue(context.Background(), "Fill(Background)"), nothing[*[64]byte, *[128]byte]{}, key, withCtx(fn))
-			return v, err
-		})
-		call("Forget", func(key *[64]byte, fn func() (*[128]byte, error)) (*[128]byte, error) {
-			v, err, _ := g.Do(key, func() (*[128]byte, error) { g.Forget(key); return fn() })
-			return v, err
-		})
-		if g.Stats().Running != 0 {
-			t.Fatal("a flight is still up")
-		}
-		var alive []string
-		for range 100 { // goroutines that have just ended may need a moment
-			runtime.GC()
-			alive = nil
-			for _, w := range watched {
-				if what := w(); what != "" {
-					alive = append(alive, what)
+		for name, start := range map[string]func(ctx context.Context, k *key, fn fn) *caller[*val]{
+			"Do": func(_ context.Context, k *key, fn fn) *caller[*val] {
+				return startDo(g, k, fn)
+			},
+			"Do with Forget inside fn": func(_ context.Context, k *key, fn fn) *caller[*val] {
+				return startDo(g, k, func() (*val, error) { v, err := fn(); g.Forget(k); return v, err })
+			},
+			"DoChan": func(_ context.Context, k *key, fn fn) *caller[*val] {
+				return receive(g.DoChan(k, fn))
+			},
+			"DoContext": func(ctx context.Context, k *key, fn fn) *caller[*val] {
+				return startContext(ctx, g, k, withCtx(fn))
+			},
+			"DoContext(Background)": func(ctx context.Context, k *key, fn fn) *caller[*val] {
+				return startContext(context.WithoutCancel(ctx), g, k, withCtx(fn))
+			},
+			"Fill": func(ctx context.Context, k *key, fn fn) *caller[*val] {
+				return startFill(ctx, g, cache, k, withCtx(fn))
+			},
+			"Fill(Background)": func(ctx context.Context, k *key, fn fn) *caller[*val] {
+				return startFill(context.WithoutCancel(ctx), g, cache, k, withCtx(fn))
+			},
+		} {
+			for _, joined := range []bool{false, true} {
+				watched := visit(name, start, joined)
+				runtime.GC()
+				for what, reachable := range watched {
+					if reachable() {
+						t.Errorf("after %s (joined by another call: %v) its %s can still be reached, want it collected", name, joined, what)
+					}
 				}
 			}
-			if alive == nil {
-				break
-			}
-			runtime.Gosched()
-		}
-		for _, what := range alive {
-			t.Errorf("%s can still be reached", what)
 		}
 		runtime.KeepAlive(g)
 	})
 }
 
-// The table forgets flights that have ended, also those that it moved from
-// among the few to the many. Each is shared, so that its record is not one to
-// use again, which holds nothing anyway.
-func TestTableForgetsEndedFlights(t *testing.T) {
-	for _, n := range []int{1, singleflight.Few, singleflight.Few + 1} {
-		both(t, func(t *testing.T, g group[int, *[64]byte]) {
-			values := make([]weak.Pointer[[64]byte], n)
-			release := make(chan struct{})
-			var wg sync.WaitGroup
-			for i := range n {
-				for range 2 {
-					wg.Go(func() {
-						g.Do(i, func() (*[64]byte, error) {
-							<-release
-							v := new([64]byte)
-							values[i] = weak.Make(v)
-							return v, nil
-						})
-					})
-				}
-			}
-			until(func() bool { return g.Stats().Joined == uint64(n) })
-			close(release)
-			wg.Wait()
-			alive := func(v weak.Pointer[[64]byte]) bool { return v.Value() != nil }
-			for range 100 { // goroutines that have just ended may need a moment
-				if runtime.GC(); !slices.ContainsFunc(values, alive) {
-					break
-				}
-			}
-			if slices.ContainsFunc(values, alive) {
-				t.Errorf("after %d flights a value can still be reached", n)
-			}
-			runtime.KeepAlive(g)
-		})
-	}
+// reachable returns a function that reports whether p has not been collected.
+func reachable[T any](p *T) func() bool {
+	w := weak.Make(p)
+	return func() bool { return w.Value() != nil }
 }
 
 type bigError struct{ _ [256]byte }
 
 func (*bigError) Error() string { return "big" }
+
+// The table holds no flight that has ended, also where flights moved from the
+// few to the many.
+func TestTableForgetsEndedFlights(t *testing.T) {
+	for _, n := range []int{1, singleflight.Few, singleflight.Few + 1} {
+		bubble(t, func(t *testing.T, g group[int, int]) {
+			release := make(chan struct{})
+			for i := range n {
+				g.DoChan(i, after(release, i))
+			}
+			table := g.(interface{ Held() int })
+			if got := table.Held(); got != n {
+				t.Errorf("with %d flights the table holds %d records, want %d", n, got, n)
+			}
+			close(release)
+			synctest.Wait()
+			if got := table.Held(); got != 0 {
+				t.Errorf("after %d flights the table holds %d records, want 0", n, got)
+			}
+		})
+	}
+}
 
 // Allocations.
 
@@ -536,14 +494,15 @@ func TestAllocations(t *testing.T) {
 		{"Group.Stats", func() { g.Stats() }, 0},
 	} {
 		if got := testing.AllocsPerRun(1000, test.call); got > test.max {
-			t.Errorf("%s: %v allocations, want at most %v", test.name, got, test.max)
+			t.Errorf("%s: got %v allocations, want at most %v", test.name, got, test.max)
 		}
 	}
-	// The record of a flight that failed, and that forgot itself, is used again too.
+	// The record of a flight that failed and that forgot itself is used again
+	// too.
 	boom := errors.New("boom")
 	if got := testing.AllocsPerRun(1000, func() {
 		g.Do("k", func() (user, error) { g.Forget("k"); return alice, boom })
 	}); got > 0 {
-		t.Errorf("Do with Forget inside fn: %v allocations, want 0", got)
+		t.Errorf("Do with Forget inside fn: got %v allocations, want 0", got)
 	}
 }

@@ -17,9 +17,9 @@ import (
 	"example.com/singleflight"
 )
 
-// A model is what the documentation says of a Group and a cache, with no
-// goroutine, no lock and no waiting: a list of flights, a list of callers, and
-// what each step does to them.
+// A model is what the documentation says of a Group and a cache, without
+// goroutines and locks: lists of flights, of callers and of calls that
+// forget, and what each step does to them.
 type model struct {
 	flights []modelFlight
 	callers []modelCaller
@@ -31,10 +31,10 @@ type model struct {
 type modelFlight struct {
 	key                 int
 	joinable, running   bool
-	fills, storing      bool // Fill started it; its Set is running
-	ownContext, ctxDone bool // whether fn has a context that can be done, and is
-	channels            bool // DoChan waits for it
-	waiting             int  // callers who have not left
+	fills, storing      bool // Fill started it, and its Set is running
+	ownContext, ctxDone bool // fn has a context that can be canceled, and is
+	channels            bool // a call of DoChan waits for it
+	waiting             int  // callers that have not left
 }
 
 type modelCaller struct {
@@ -45,7 +45,7 @@ type modelCaller struct {
 	shared bool
 }
 
-// A modelForget is a call that forgets: it waits for a Set of its key.
+// A modelForget is a call that forgets a key. It may have to wait for a Set.
 type modelForget struct {
 	flight      int // whose Set it waits for, or -1
 	invalidates bool
@@ -72,8 +72,8 @@ func (m *model) joinable(key int) int {
 	return slices.IndexFunc(m.flights, func(f modelFlight) bool { return f.key == key && f.joinable })
 }
 
-// call makes a call and reports whether it calls its fn. If it is late, its
-// first look into the cache was before what is there now came in.
+// call makes a call and reports whether it calls its fn. If the call is late,
+// its first Get was before anything was stored.
 func (m *model) call(k kind, key int, late bool) (runs bool) {
 	cached, hit := m.cache[key]
 	if k.fills() && hit && !late {
@@ -111,7 +111,7 @@ func (m *model) remove(i int) {
 	}
 }
 
-// forget makes a call that forgets key, or waits for its Set.
+// forget makes a call that forgets key, or that waits for its Set.
 func (m *model) forget(key int, unshared, invalidates bool) {
 	i := m.joinable(key)
 	f := modelForget{flight: -1, invalidates: invalidates, result: true}
@@ -129,8 +129,8 @@ func (m *model) forget(key int, unshared, invalidates bool) {
 	m.forgets = append(m.forgets, f)
 }
 
-// fnEnds ends what the goroutine of flight i is in, in one of the ways of a
-// modelCaller's state: fn, or the Set that comes after it.
+// fnEnds ends fn of flight i, or the Set that comes after it, in one of the
+// ways of modelCaller.state.
 func (m *model) fnEnds(i int, how string) {
 	f := &m.flights[i]
 	switch {
@@ -176,16 +176,16 @@ func (m *model) leave(j int) {
 	}
 }
 
-// crashes reports whether a panic in flight i would end the process. Programs
-// skip it: the matrix in panic_test.go has these.
+// crashes reports whether a panic in flight i would crash the program. Such
+// steps are left out. The matrix in panic_test.go has them.
 func (m *model) crashes(i int) bool { return m.flights[i].channels || m.flights[i].waiting == 0 }
 
-// A world is the real thing beside the model.
+// A world is a real Group and a real cache beside the model.
 type world struct {
 	model
 	g         group[int, int]
 	real      *mapCache[int, int]
-	late      bool         // the next Get finds nothing
+	late      bool         // the next Get reports nothing
 	runs      []*flightRun // by flight, in order of their start
 	calls     []*caller[int]
 	cancels   []context.CancelFunc
@@ -193,11 +193,11 @@ type world struct {
 }
 
 type flightRun struct {
-	ctx context.Context // nil without one of its own
+	ctx context.Context // nil if fn has none of its own
 	end chan string
 }
 
-// fn is a load that ends when it is told to, and is deaf to its context.
+// fn is a load that ends when endFlight tells it to, and ignores its context.
 func (w *world) fn(ctx context.Context) (int, error) {
 	n := len(w.runs)
 	run := &flightRun{ctx: ctx, end: make(chan string)}
@@ -205,7 +205,7 @@ func (w *world) fn(ctx context.Context) (int, error) {
 	return n, run.wait(n)
 }
 
-// wait ends in the way that it is told.
+// wait waits until endFlight says how to end, and ends so.
 func (run *flightRun) wait(n int) error {
 	switch <-run.end {
 	case "failed":
@@ -218,7 +218,7 @@ func (run *flightRun) wait(n int) error {
 	return nil
 }
 
-// A world is its own cache, whose Set ends when it is told to.
+// A world is the cache of its calls. Set ends when endFlight tells it to.
 func (w *world) Get(key int) (int, bool) {
 	if w.late {
 		w.late = false
@@ -236,7 +236,8 @@ func (w *world) Delete(key int) { w.real.Delete(key) }
 
 var howToEnd = []string{"returned", "failed", "panicked", "exited"}
 
-// step does in both worlds what a byte of the program says, and returns it in words.
+// step does what a byte of the program says, really and in the model, and
+// returns it in words.
 func (w *world) step(t *testing.T, b byte) string {
 	op, arg := int(b)%16, int(b)/16
 	key := arg % 3
@@ -277,8 +278,9 @@ func (w *world) startCall(t *testing.T, k kind, key int, late bool) string {
 	w.cancels = append(w.cancels, cancel)
 	load := w.fn
 	flights := len(w.flights)
-	if w.late = late && k.fills(); !w.call(k, key, w.late) {
-		load = nil // is ignored
+	w.late = late && k.fills()
+	if !w.call(k, key, w.late) {
+		load = nil // which is ignored
 		if len(w.flights) > flights {
 			w.runs = append(w.runs, nil) // a flight without a load
 		}
@@ -316,23 +318,23 @@ func (w *world) startForget(forget func() bool) {
 	w.forgotten = append(w.forgotten, start(func() (bool, error, bool) { return forget(), nil, false }))
 }
 
-// compare checks everything that can be seen against the model.
+// compare checks against the model all that can be seen.
 func (w *world) compare(t *testing.T) {
 	t.Helper()
 	wantStats(t, w.g, w.stats)
 	if !maps.Equal(w.real.m, w.cache) {
-		t.Errorf("the cache has %v, want %v", w.real.m, w.cache)
+		t.Errorf("the cache holds %v, want %v", w.real.m, w.cache)
 	}
 	if got, want := len(w.runs), len(w.flights); got != want {
-		t.Fatalf("%d executions, want %d", got, want)
+		t.Fatalf("got %d executions, want %d", got, want)
 	}
 	for i, f := range w.flights {
 		if run := w.runs[i]; run != nil && run.ctx != nil && (run.ctx.Err() != nil) != f.ctxDone {
-			t.Errorf("the context of flight %d: %v, want done %v", i, run.ctx.Err(), f.ctxDone)
+			t.Errorf("Err of the context of flight %d = %v, want an error: %v", i, run.ctx.Err(), f.ctxDone)
 		}
 	}
 	for j, f := range w.forgets {
-		name := fmt.Sprintf("forgetting call %d", j)
+		name := fmt.Sprintf("call %d that forgets", j)
 		if f.flight >= 0 {
 			w.forgotten[j].waiting(t, name)
 		} else {
@@ -352,20 +354,20 @@ func (w *world) compare(t *testing.T) {
 			got.want(t, name, c.v, errBroken, c.shared)
 		case "panicked":
 			if p, ok := got.panic.(*singleflight.PanicError); !ok || p.Value != c.v {
-				t.Errorf("%s: panic %v, want a *PanicError with %d", name, got.panic, c.v)
+				t.Errorf("%s: got panic %v, want a *PanicError with %d", name, got.panic, c.v)
 			}
 		case "exited":
 			if c.kind == doChan {
 				got.want(t, name, 0, singleflight.ErrGoexit, c.shared)
 			} else if !got.exited {
-				t.Errorf("%s: %v, %v, panic %v, want Goexit", name, got.v, got.err, got.panic)
+				t.Errorf("%s = %v, %v (panic %v), want Goexit", name, got.v, got.err, got.panic)
 			}
 		}
 	}
 }
 
 // FuzzGroup runs a program of steps on a real Group and on the model, and
-// compares all that can be seen after each.
+// compares after each step all that can be seen.
 func FuzzGroup(f *testing.F) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
@@ -376,7 +378,7 @@ func FuzzGroup(f *testing.F) {
 		f.Add(program)
 	}
 	f.Fuzz(func(t *testing.T, program []byte) {
-		if len(program) == 0 || len(program) > 200 { // a longer one takes long, and shows no more
+		if len(program) == 0 || len(program) > 200 { // a longer program takes long, and shows no more
 			return
 		}
 		synctest.Test(t, func(t *testing.T) {
@@ -386,7 +388,7 @@ func FuzzGroup(f *testing.F) {
 				w.g = new(singleflight.ShardedGroup[int, int])
 			}
 			log := []string{fmt.Sprintf("%T", w.g)}
-			if program[0]%4 >= 2 { // a few more flights take the table to its limit
+			if program[0]%4 >= 2 { // with a few more flights, the table comes to its limit
 				for i := range singleflight.Few - 2 {
 					w.startCall(t, doChan, 100+i, false)
 					synctest.Wait()
@@ -394,7 +396,8 @@ func FuzzGroup(f *testing.F) {
 			}
 			check := func() bool {
 				synctest.Wait()
-				if w.compare(t); t.Failed() {
+				w.compare(t)
+				if t.Failed() {
 					t.Logf("after %q", log)
 				}
 				return !t.Failed()
@@ -405,8 +408,8 @@ func FuzzGroup(f *testing.F) {
 					break
 				}
 			}
-			for i := range w.flights { // whatever is still up
-				w.endFlight(i, "returned") // fn, or its Set
+			for i := range w.flights { // those that are still up
+				w.endFlight(i, "returned") // fn or its Set, and then its Set
 				synctest.Wait()
 				w.endFlight(i, "returned")
 			}

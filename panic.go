@@ -11,36 +11,36 @@ import (
 )
 
 // ErrGoexit is the error that a DoChan channel receives if fn called
-// [runtime.Goexit], as t.FailNow does. Callers of the other methods never see
+// [runtime.Goexit], as t.FailNow does. Callers of the other methods never get
 // it: their goroutines exit.
 var ErrGoexit = errors.New("singleflight: fn called runtime.Goexit")
 
-// A PanicError is what callers panic with when fn panicked. It is always a
-// *PanicError, and the same one for all callers.
+// A PanicError is the value that callers panic with if fn panicked. It is
+// always a *PanicError, and the same one for all callers.
 //
-// A *PanicError that fn returns is an error like any other.
+// A *PanicError that fn returns is an ordinary error.
 type PanicError struct {
 	Value any    // what fn panicked with; nil for panic(nil) under GODEBUG=panicnil=1
 	Stack []byte // of the goroutine that ran fn, as debug.Stack formats it
 }
 
 // Error returns the value and the stack, so that a crash shows where fn
-// panicked. It is not meant for clients of a service.
+// panicked. Do not send it to the clients of a service.
 func (p *PanicError) Error() string {
 	return fmt.Sprintf("%v\n\n%s", p.Value, p.Stack)
 }
 
-// Unwrap returns the value if it is an error, and nil otherwise, so that
-// errors.Is(p, http.ErrAbortHandler) is true if fn panicked with that. Package
-// net/http itself compares with ==: to abort a handler from within fn, recover in
-// the handler and panic again with Value.
+// Unwrap returns Value if it is an error, and nil otherwise. So errors.Is(p,
+// http.ErrAbortHandler) is true if fn panicked with that error. Package
+// net/http itself compares with ==: to abort a handler from inside fn, recover
+// in the handler and panic again with Value.
 func (p *PanicError) Unwrap() error {
 	err, _ := p.Value.(error)
 	return err
 }
 
-// An ending is how fn ended. It is tempting to tell by the error, but then a
-// *PanicError that fn returned would make every caller panic.
+// An ending is how fn ended. It is tempting to derive this from the error, but
+// then a *PanicError that fn returned would make every caller panic.
 type ending uint8
 
 const (
@@ -58,7 +58,7 @@ type outcome[V any] struct {
 	panic  *PanicError
 }
 
-// deliver returns fn's results to a caller, or ends it as fn ended.
+// deliver returns fn's results to a caller, or ends the caller as fn ended.
 func (o *outcome[V]) deliver() (v V, err error, shared bool) {
 	switch o.how {
 	case panicked:
@@ -69,8 +69,8 @@ func (o *outcome[V]) deliver() (v V, err error, shared bool) {
 	return o.v, o.err, o.shared
 }
 
-// result is deliver for a channel. It is not called if fn panicked, because then
-// the program has crashed.
+// result is deliver for a channel. It is not called if fn panicked, because
+// the program has crashed by then.
 func (o *outcome[V]) result() Result[V] {
 	if o.how == exited {
 		return Result[V]{Err: ErrGoexit, Shared: o.shared}
@@ -78,8 +78,8 @@ func (o *outcome[V]) result() Result[V] {
 	return Result[V]{o.v, o.err, o.shared}
 }
 
-// crash ends the program if fn panicked and somebody is unreachable by a panic.
-// It does so on another goroutine, where nobody can recover, and then does not
+// crash ends the program if fn panicked and the panic cannot reach everybody.
+// It panics on another goroutine, where nobody can recover, and does not
 // return.
 func (o *outcome[V]) crash(unreachable bool) {
 	if o.how == panicked && unreachable {

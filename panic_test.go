@@ -22,12 +22,11 @@ import (
 	"example.com/singleflight"
 )
 
-// The matrix: every way fn can end, seen by every kind of caller.
+// This file is about the ways in which fn can fail.
 
-var (
-	errBroken   = errors.New("broken")
-	errReturned = &singleflight.PanicError{Value: "returned, not panicked with"}
-)
+// The matrix: each way in which fn can end, and each kind of caller.
+
+var errReturned = &singleflight.PanicError{Value: "returned, not panicked with"}
 
 // An ending is a way for fn to end.
 type ending struct {
@@ -56,15 +55,6 @@ var endings = []ending{
 	{name: "calls Goexit on its way out of a panic", fn: goexitInPanic, exits: true},
 }
 
-// explode is the function that a trace must show.
-//
-//go:noinline
-func explode(v any) { panic(v) }
-
-func explodes(v any) func() (int, error) {
-	return func() (int, error) { explode(v); return 42, nil }
-}
-
 func explodesLate() (int, error) {
 	defer explode("late")
 	return 42, nil
@@ -86,10 +76,11 @@ func recoversInside() (v int, err error) {
 		recover()
 		v, err = 0, errBroken
 	}()
-	panic("seen by nobody")
+	panic("recovered inside fn")
 }
 
-// A cast is who takes part in a flight: the first starts it.
+// A cast lists the calls that take part in a flight. The first of them starts
+// it. If the last is "leaves", all callers leave before fn ends.
 type cast []string
 
 var casts = []cast{
@@ -113,7 +104,7 @@ var casts = []cast{
 	{"Fill Background"},
 	{"Fill Background", "Fill", "DoContext", "Do"},
 	{"Fill Background", "DoChan"},
-	{"DoContext", "leaves"}, // all of them
+	{"DoContext", "leaves"},
 	{"Fill", "leaves"},
 	{"Fill", "DoContext", "Fill", "leaves"},
 	{"DoContext", "DoContext", "leaves"},
@@ -121,11 +112,12 @@ var casts = []cast{
 
 func (c cast) allLeave() bool { return slices.Contains(c, "leaves") }
 
-// crashes reports whether a panic has somebody whom it cannot reach.
+// crashes reports whether a panic in fn crashes the program, because it cannot
+// reach a channel or has no caller left to reach.
 func (c cast) crashes() bool { return slices.Contains(c, "DoChan") || c.allLeave() }
 
-// play starts and joins a flight whose fn waits for release, each member of
-// the cast after the one before; joined waits until that one has.
+// play makes the calls of the cast one after the other. After each of them it
+// calls joined, which waits until the call has started or joined the flight.
 func (c cast) play(ctx context.Context, g group[string, int], fn func() (int, error), joined func()) []*caller[int] {
 	var callers []*caller[int]
 	cache := nothing[string, int]{}
@@ -186,18 +178,18 @@ func testEnding(t *testing.T, e ending, c cast) {
 				got.want(t, kind, 0, singleflight.ErrGoexit, len(callers) > 1)
 			case e.exits:
 				if !got.over.Load() || !got.exited {
-					t.Errorf("%s = %v, %v, panic %v, want its goroutine to exit", kind, got.v, got.err, got.panic)
+					t.Errorf("%s = %v, %v (panic %v), want Goexit", kind, got.v, got.err, got.panic)
 				}
 			case e.panics:
 				p, ok := got.panic.(*singleflight.PanicError)
 				if !ok {
-					t.Fatalf("%s: panic %v (over %v), want a *PanicError", kind, got.panic, got.over.Load())
+					t.Fatalf("%s: got panic %v (ended %v), want a *PanicError", kind, got.panic, got.over.Load())
 				}
 				if panicked == nil {
 					panicked = p
 				}
 				if p != panicked {
-					t.Errorf("%s panicked with another *PanicError than %s", kind, c[0])
+					t.Errorf("%s panicked with another *PanicError than %s, want the same", kind, c[0])
 				}
 			default:
 				got.want(t, kind, e.v, e.err, len(callers) > 1)
@@ -208,7 +200,7 @@ func testEnding(t *testing.T, e ending, c cast) {
 				t.Errorf("PanicError.Value = %#v, want %#v", panicked.Value, e.value)
 			}
 			if !strings.Contains(string(panicked.Stack), "singleflight_test.explode(") {
-				t.Errorf("PanicError.Stack does not name the function that panicked:\n%s", panicked.Stack)
+				t.Errorf("PanicError.Stack has no explode, want the function that panicked:\n%s", panicked.Stack)
 			}
 		}
 
@@ -222,11 +214,12 @@ func testEnding(t *testing.T, e ending, c cast) {
 
 // Crashes.
 
-// The tests' binary, run with this in its environment, is one of the programs
-// that are to crash, or not to.
+// With this variable in its environment, the binary of the tests runs one of
+// the programs below, most of which have to crash.
 const crashEnv = "SINGLEFLIGHT_TEST_PROGRAM"
 
-// run starts the program and returns its exit status and output.
+// run runs a program in a process of its own, and returns its exit status and
+// output.
 func run(t *testing.T, program string, env ...string) (status int, output string) {
 	t.Helper()
 	exe, err := os.Executable()
@@ -244,21 +237,22 @@ func run(t *testing.T, program string, env ...string) (status int, output string
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-// testCrash runs a cell of the matrix that must crash, in a process of its
-// own where every caller that is woken calls os.Exit(0): it must lose.
+// testCrash runs a cell of the matrix that must crash in a process of its
+// own. Each caller that is woken there calls os.Exit(0), and the crash must
+// come first.
 func testCrash(t *testing.T, e ending, c cast) {
 	for _, sharded := range []string{"Group", "ShardedGroup"} {
 		status, output := run(t, strings.Join([]string{"matrix", sharded, e.name, strings.Join(c, ",")}, "/"))
 		if status != 2 {
-			t.Errorf("%s: exit status %d, want 2; output:\n%s", sharded, status, output)
+			t.Errorf("%s: got exit status %d, want 2; output:\n%s", sharded, status, output)
 		}
 		if !strings.Contains(output, "panic: ") || !strings.Contains(output, "singleflight_test.explode(") {
-			t.Errorf("%s: the trace does not show the function that panicked:\n%s", sharded, output)
+			t.Errorf("%s: got a trace without explode, want the function that panicked:\n%s", sharded, output)
 		}
 	}
 }
 
-// program is what TestMain runs in such a process.
+// program runs in such a process, called by TestMain.
 func program(name string) {
 	switch part := strings.Split(name, "/"); part[0] {
 	case "matrix":
@@ -282,7 +276,8 @@ func crashMatrix(ctx context.Context, cancel context.CancelFunc, g group[string,
 	release := make(chan struct{})
 	calls := uint64(0)
 	callers := c.play(ctx, g, func() (int, error) { <-release; return e.fn() }, func() {
-		if calls++; calls <= uint64(len(c)) && c[calls-1] == "leaves" {
+		calls++
+		if calls <= uint64(len(c)) && c[calls-1] == "leaves" {
 			return
 		}
 		until(func() bool { s := g.Stats(); return s.Executions+s.Joined == calls })
@@ -299,12 +294,12 @@ func crashMatrix(ctx context.Context, cancel context.CancelFunc, g group[string,
 		}
 	}
 	close(release)
-	time.Sleep(10 * time.Second)
+	time.Sleep(10 * time.Second) // the process crashes here
 	fmt.Println("nothing crashed")
 	os.Exit(0)
 }
 
-// A follower that recovers and exits at once must lose, every time.
+// If a waiter were woken before the crash, it could exit first now and then.
 func TestNobodyIsWokenBeforeACrash(t *testing.T) {
 	i := slices.IndexFunc(endings, func(e ending) bool { return e.name == "panics with a value" })
 	for range pick(20, 3) {
@@ -315,12 +310,12 @@ func TestNobodyIsWokenBeforeACrash(t *testing.T) {
 	}
 }
 
-// Nor while the crash is under way, which takes as long as the value takes to
-// print: not even a caller whose context is done by then, and who finds when
-// it wants to leave that the flight has ended.
+// Nobody is woken during the crash either, which takes as long as it takes to
+// print the value. That goes also for a caller whose context is done
+// meanwhile, and that finds the flight ended when it wants to leave.
 func TestNobodyIsWokenDuringACrash(t *testing.T) {
 	if status, output := run(t, "slow"); status != 2 || !strings.Contains(output, "slow to print") {
-		t.Errorf("exit status %d, want 2; output:\n%s", status, output)
+		t.Errorf("got exit status %d, want 2, and the value; output:\n%s", status, output)
 	}
 }
 
@@ -328,7 +323,9 @@ type slowToPrint struct{ cancel context.CancelFunc }
 
 func (s slowToPrint) Error() string {
 	s.cancel()
-	time.Sleep(200 * time.Millisecond) // for callers to get away with it
+	// Real time, for a caller that is woken by mistake to exit. Nothing tells
+	// when one that is not woken has had its chance.
+	time.Sleep(200 * time.Millisecond)
 	return "slow to print"
 }
 
@@ -338,15 +335,15 @@ func slowCrash() {
 	crashMatrix(ctx, cancel, new(singleflight.Group[string, int]), e, cast{"Do", "DoChan", "DoContext", "Background"})
 }
 
-// panic(nil) is a panic under GODEBUG=panicnil=1 too, where recover returns
-// nil for it as it does for Goexit.
+// Under GODEBUG=panicnil=1, recover returns nil for panic(nil), as it does for
+// Goexit. The two are told apart nevertheless.
 func TestPanicNilIsAPanicUnderGODEBUG(t *testing.T) {
 	if status, output := run(t, "panicnil", "GODEBUG=panicnil=1"); status != 0 || output != "ok\n" {
-		t.Errorf("exit status %d, output:\n%s", status, output)
+		t.Errorf("got exit status %d, want 0; output:\n%s", status, output)
 	}
 	status, output := run(t, "matrix/Group/panics with nil/Do,DoChan", "GODEBUG=panicnil=1")
 	if status != 2 || !strings.Contains(output, "singleflight_test.explode(") {
-		t.Errorf("with a DoChan waiter: exit status %d, output:\n%s", status, output)
+		t.Errorf("with a channel of DoChan: got exit status %d, want 2, and explode in the trace; output:\n%s", status, output)
 	}
 }
 
@@ -376,12 +373,12 @@ func panicNil() {
 			until(caller.over.Load)
 			p, ok := caller.panic.(*singleflight.PanicError)
 			if !ok || p.Value != nil || !strings.Contains(string(p.Stack), "singleflight_test.explode(") {
-				fmt.Printf("%v: %s: panic %v, exited %v\n", c, c[i], caller.panic, caller.exited)
+				fmt.Printf("%v: %s: got panic %v, Goexit %v, want a *PanicError with nil\n", c, c[i], caller.panic, caller.exited)
 				os.Exit(1)
 			}
 		}
 		if s := g.Stats(); s.InFlight != 0 || s.Running != 0 {
-			fmt.Printf("%v: %+v\n", c, s)
+			fmt.Printf("%v: Stats() = %+v, want InFlight 0, Running 0\n", c, s)
 			os.Exit(1)
 		}
 	}
@@ -398,11 +395,11 @@ func TestPanicErrorUnwraps(t *testing.T) {
 			return nil
 		}
 		if err := error(panicWith(http.ErrAbortHandler)); !errors.Is(err, http.ErrAbortHandler) {
-			t.Errorf("errors.Is(%v, http.ErrAbortHandler) = false", err)
+			t.Errorf("errors.Is(%v, http.ErrAbortHandler) = false, want true", err)
 		}
 		var pathErr *os.PathError
 		if err := panicWith(fmt.Errorf("wrapped: %w", &os.PathError{Op: "open"})); !errors.As(err, &pathErr) || pathErr.Op != "open" {
-			t.Errorf("errors.As(%v, *os.PathError) failed", err)
+			t.Errorf("errors.As(%v, *os.PathError) = false or another error, want the one that fn panicked with", err)
 		}
 		if err := panicWith("boom"); errors.Unwrap(err) != nil {
 			t.Errorf("Unwrap of a PanicError with a string = %v, want nil", errors.Unwrap(err))
@@ -419,7 +416,7 @@ func TestPanicErrorTextHasValueAndStack(t *testing.T) {
 	})
 }
 
-// A starter's nil fn fails as any panicking fn does.
+// A nil fn fails as a fn that panics does.
 func TestNilFnPanics(t *testing.T) {
 	both(t, func(t *testing.T, g group[string, int]) {
 		cache := newCache[string, int]()
@@ -432,18 +429,18 @@ func TestNilFnPanics(t *testing.T) {
 		} {
 			p, ok := mustPanic(t, name, call).(*singleflight.PanicError)
 			if !ok {
-				t.Fatalf("%s with a nil fn: panic %v, want a *PanicError", name, p)
+				t.Fatalf("%s with a nil fn: got panic %v, want a *PanicError", name, p)
 			}
 			if _, ok := p.Value.(runtime.Error); !ok {
-				t.Errorf("%s with a nil fn: panic with %v, want a nil dereference", name, p.Value)
+				t.Errorf("%s with a nil fn: got panic with %v, want a runtime.Error", name, p.Value)
 			}
 			idle(t, g)
 		}
 	})
 }
 
-// The caller that runs fn goes through a Goexit as if it had called fn
-// itself, and through a panic on the way out of one too.
+// If fn calls Goexit, the deferred calls of the caller that runs it run. If
+// fn also panics on the way out of Goexit, they can recover the panic.
 func TestGoexitRunsTheCallersDeferredCalls(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		var deferred []any
@@ -451,15 +448,15 @@ func TestGoexitRunsTheCallersDeferredCalls(t *testing.T) {
 			go func() {
 				defer func() { deferred = append(deferred, recover()) }()
 				g.Do("k", fn)
-				t.Error("Do returned")
+				t.Error("Do returned, want Goexit or a panic")
 			}()
 			synctest.Wait()
 		}
 		if len(deferred) != 2 || deferred[0] != nil {
-			t.Fatalf("deferred calls recovered %v, want nil and a *PanicError", deferred)
+			t.Fatalf("Do: deferred calls recovered %v, want nil and a *PanicError", deferred)
 		}
 		if p, ok := deferred[1].(*singleflight.PanicError); !ok || p.Value != "in Goexit" {
-			t.Errorf("deferred call recovered %v, want a *PanicError", deferred[1])
+			t.Errorf("Do: the deferred call recovered %v, want a *PanicError with in Goexit", deferred[1])
 		}
 	})
 }

@@ -12,22 +12,23 @@ import (
 	"sync"
 )
 
-// A ShardedGroup is a [Group] whose keys are spread over independent Groups, so
-// that calls for different keys seldom wait for one mutex. It has the same
-// methods, and makes the same promises for each key. It costs a hash of the key
-// in each call, which pays only where many cores make calls that take no longer
-// than a microsecond or two; for anything slower, use a Group.
+// A ShardedGroup is a [Group] whose keys are spread over independent Groups,
+// so that calls for different keys seldom wait for the same mutex. It has the
+// same methods and makes the same promises for each key. Each call costs a
+// hash of the key, which pays only if many cores make calls that take no
+// longer than a microsecond or two; for anything slower, use a Group.
 //
-// The zero value is ready to use. A ShardedGroup is safe for concurrent use,
+// The zero value is ready to use. A ShardedGroup is safe for concurrent use
 // and must not be copied after first use. The number of Groups is fixed at
-// first use, from GOMAXPROCS. Each of them keeps the memory that a Group keeps.
+// first use, from GOMAXPROCS. Each of them keeps the memory that a Group
+// keeps.
 type ShardedGroup[K comparable, V any] struct {
 	once   sync.Once
 	seed   maphash.Seed
 	shards []shard[K, V] // a power of two of them
 }
 
-// A shard has cache lines of its own, also where they are fetched in pairs.
+// A shard has its own cache lines, even on machines that fetch them in pairs.
 type shard[K comparable, V any] struct {
 	Group[K, V]
 	_ [128]byte
@@ -87,8 +88,8 @@ func (g *ShardedGroup[K, V]) ForgetUnshared(key K) bool {
 	return g.of(key).ForgetUnshared(key)
 }
 
-// Stats returns the sum over all shards, each as of its own instant: figures
-// taken while calls come and go need not add up.
+// Stats returns the sum over all shards, each at an instant of its own.
+// Figures that are taken while calls are made may not add up.
 func (g *ShardedGroup[K, V]) Stats() Stats {
 	g.once.Do(g.init)
 	var sum Stats

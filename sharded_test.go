@@ -12,10 +12,10 @@ import (
 	"example.com/singleflight"
 )
 
-// What a ShardedGroup promises of single keys is tested with Group's own
-// promises. These are about the shards.
+// What a ShardedGroup promises for each key is tested together with Group.
+// The tests here are about the shards.
 
-// The first use may be by many at once, of different methods.
+// Several goroutines may make the first use at once, by different methods.
 func TestShardedGroupFirstUseByMany(t *testing.T) {
 	for range pick(200, 20) {
 		var g singleflight.ShardedGroup[int, int]
@@ -34,8 +34,8 @@ func TestShardedGroupFirstUseByMany(t *testing.T) {
 	}
 }
 
-// The number of shards is the next power of two from four times GOMAXPROCS,
-// as it is at first use.
+// The number of shards is four times GOMAXPROCS as of first use, rounded up
+// to a power of two.
 func TestShardsFollowGOMAXPROCSAtFirstUse(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	for _, test := range []struct{ procs, shards int }{{1, 4}, {2, 8}, {3, 16}, {8, 32}, {16, 64}} {
@@ -43,14 +43,13 @@ func TestShardsFollowGOMAXPROCSAtFirstUse(t *testing.T) {
 		var g singleflight.ShardedGroup[int, int]
 		for range 2 {
 			if got := len(g.ShardStats()); got != test.shards {
-				t.Errorf("GOMAXPROCS %d: %d shards, want %d", test.procs, got, test.shards)
+				t.Errorf("GOMAXPROCS(%d): got %d shards, want %d", test.procs, got, test.shards)
 			}
 			runtime.GOMAXPROCS(1) // no longer changes it
 		}
 	}
 }
 
-// Stats adds up all shards.
 func TestShardedStatsAreTheSum(t *testing.T) {
 	var g singleflight.ShardedGroup[int, int]
 	release := make(chan struct{})
@@ -67,7 +66,7 @@ func TestShardedStatsAreTheSum(t *testing.T) {
 	wg.Wait()
 }
 
-// Keys are spread evenly: of 100 keys a shard, no shard has more than 200.
+// Keys are spread evenly. With 100 keys a shard, none has more than 200.
 func TestShardedGroupSpreadsKeys(t *testing.T) {
 	var g singleflight.ShardedGroup[int, int]
 	keys := 100 * len(g.ShardStats())
@@ -76,7 +75,7 @@ func TestShardedGroupSpreadsKeys(t *testing.T) {
 	}
 	for i, s := range g.ShardStats() {
 		if s.Executions == 0 || s.Executions > 200 {
-			t.Errorf("shard %d has %d of %d keys", i, s.Executions, keys)
+			t.Errorf("shard %d has %d of %d keys, want 1 to 200", i, s.Executions, keys)
 		}
 	}
 }

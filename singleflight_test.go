@@ -6,7 +6,6 @@ package singleflight_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -19,11 +18,14 @@ import (
 	"example.com/singleflight"
 )
 
+// This file is about what all methods have in common: what is shared and when,
+// in which memory order, and for which keys. It is also about DoChan, Forget and
+// Stats.
+
 // Sharing.
 
 func TestDoReturnsWhatFnReturns(t *testing.T) {
 	both(t, func(t *testing.T, g group[string, int]) {
-		errBroken := errors.New("broken")
 		v, err, shared := g.Do("k", func() (int, error) { return 42, errBroken })
 		if v != 42 || err != errBroken || shared {
 			t.Errorf("Do = %v, %v, %v, want 42, %v, false", v, err, shared, errBroken)
@@ -40,9 +42,9 @@ func TestDoShares(t *testing.T) {
 
 		var callers []*caller[int]
 		for range 10 {
-			callers = append(callers, start(func() (int, error, bool) { return g.Do("k", fn) }))
+			callers = append(callers, startDo(g, "k", fn))
 		}
-		synctest.Wait() // all ten are waiting
+		synctest.Wait() // until all ten wait
 		for _, c := range callers {
 			c.waiting(t, "Do")
 		}
@@ -54,7 +56,7 @@ func TestDoShares(t *testing.T) {
 			c.want(t, "Do", 42, nil, true)
 		}
 		if got := runs.Load(); got != 1 {
-			t.Errorf("10 concurrent Do: %d executions, want 1", got)
+			t.Errorf("10 concurrent calls of Do: got %d executions, want 1", got)
 		}
 		wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 9})
 	})
@@ -65,7 +67,7 @@ func TestDoRunsDifferentKeysAtOnce(t *testing.T) {
 		release := make(chan struct{})
 		var callers []*caller[int]
 		for key := range 100 {
-			callers = append(callers, start(func() (int, error, bool) { return g.Do(key, after(release, key)) }))
+			callers = append(callers, startDo(g, key, after(release, key)))
 		}
 		synctest.Wait()
 		wantStats(t, g, singleflight.Stats{Executions: 100, InFlight: 100, Running: 100})
@@ -77,8 +79,8 @@ func TestDoRunsDifferentKeysAtOnce(t *testing.T) {
 	})
 }
 
-// Whichever methods start and join the flight, the answer to shared is the
-// same for all, and is given when fn ends.
+// All callers of a flight get the same value of shared, whatever methods start
+// and join it. It is true if there are several callers when fn ends.
 func TestSharedIsTheSameForAll(t *testing.T) {
 	type kind = func(ctx context.Context, g group[string, int], fn func() (int, error)) *caller[int]
 	kinds := map[string]kind{
@@ -89,10 +91,10 @@ func TestSharedIsTheSameForAll(t *testing.T) {
 			return receive(g.DoChan("k", fn))
 		},
 		"DoContext": func(ctx context.Context, g group[string, int], fn func() (int, error)) *caller[int] {
-			return start(func() (int, error, bool) { return g.DoContext(ctx, "k", withCtx(fn)) })
+			return startContext(ctx, g, "k", withCtx(fn))
 		},
 		"DoContext(Background)": func(ctx context.Context, g group[string, int], fn func() (int, error)) *caller[int] {
-			return start(func() (int, error, bool) { return g.DoContext(context.Background(), "k", withCtx(fn)) })
+			return startContext(context.Background(), g, "k", withCtx(fn))
 		},
 		"Fill": func(ctx context.Context, g group[string, int], fn func() (int, error)) *caller[int] {
 			return startFill(ctx, g, nothing[string, int]{}, "k", withCtx(fn))
@@ -113,7 +115,7 @@ func TestSharedIsTheSameForAll(t *testing.T) {
 					release := make(chan struct{})
 					a := starts(t.Context(), g, after(release, 2))
 					synctest.Wait()
-					b := joins(t.Context(), g, nil) // a joiner's fn is not looked at
+					b := joins(t.Context(), g, nil) // the fn of a call that joins is ignored
 					synctest.Wait()
 					wantStats(t, g, singleflight.Stats{Executions: 1, Joined: 1, InFlight: 1, Running: 1})
 					close(release)
@@ -130,7 +132,6 @@ func TestSharedIsTheSameForAll(t *testing.T) {
 func TestErrorIsSharedByIdentityAndNotRemembered(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		release := make(chan struct{})
-		errBroken := errors.New("broken")
 		fail := func() (int, error) { <-release; return 7, errBroken }
 		a := startDo(g, "k", fail)
 		synctest.Wait()
@@ -152,24 +153,25 @@ func TestWhoseGoroutineRunsFn(t *testing.T) {
 		here := goid()
 		fn := func() (string, error) { return goid(), nil }
 		if there, _, _ := g.Do("k", fn); there != here {
-			t.Errorf("Do on goroutine %s ran fn on %s", here, there)
+			t.Errorf("Do on goroutine %s ran fn on goroutine %s, want the same", here, there)
 		}
 		if r := <-g.DoChan("k", fn); r.Val == here {
-			t.Error("DoChan ran fn on its caller's goroutine")
+			t.Errorf("DoChan on goroutine %s ran fn there, want a new one", here)
 		}
 		if there, _, _ := g.DoContext(context.Background(), "k", withCtx(fn)); there != here {
-			t.Errorf("DoContext(Background) on goroutine %s ran fn on %s", here, there)
+			t.Errorf("DoContext(Background) on goroutine %s ran fn on goroutine %s, want the same", here, there)
 		}
 		if there, _, _ := g.DoContext(t.Context(), "k", withCtx(fn)); there == here {
-			t.Error("DoContext, with a context that can be done, ran fn on its caller's goroutine")
+			t.Errorf("DoContext on goroutine %s, with a context that can be done, ran fn there, want a new one", here)
 		}
 	})
 }
 
 // Freshness.
 
-// As soon as anyone has a result, a new call gets a newer one. Followers that
-// were woken before the key is free would join the flight they come from.
+// As soon as a caller has a result, a new call gets a newer one. If waiters
+// were woken before the key is free, their next calls would join the same
+// flight.
 func TestFreshAfterReturn(t *testing.T) {
 	both(t, func(t *testing.T, g group[string, int64]) {
 		var loads atomic.Int64
@@ -185,10 +187,10 @@ func TestFreshAfterReturn(t *testing.T) {
 			wg.Go(func() {
 				had := int64(0)
 				for range pick(2000, 500) {
-					began := loads.Load() // a load counted by now may have ended before
+					began := loads.Load() // that load may have ended already
 					v := kinds[i%len(kinds)]()
 					if v <= had || v < began {
-						t.Errorf("a call that began after load %d had ended got load %d", max(had, began-1), v)
+						t.Errorf("a call that began after load %d had ended got load %d, want a later one", max(had, began-1), v)
 						return
 					}
 					had = v
@@ -202,11 +204,11 @@ func TestFreshAfterReturn(t *testing.T) {
 
 // Memory order.
 
-// Plain memory written by fn is read by every kind of caller and by the key's
-// next fn: the race detector is the judge.
+// Memory that fn writes without synchronization is read by every kind of caller
+// and by the key's next fn. The race detector fails the test if it may not be.
 func TestHappensBefore(t *testing.T) {
 	both(t, func(t *testing.T, g group[string, *int]) {
-		shared := 0 // plain memory: written by each fn, read by the next
+		shared := 0 // written by each fn, and read by the next
 		fn := func() (*int, error) {
 			shared++
 			n := shared
@@ -228,7 +230,7 @@ func TestHappensBefore(t *testing.T) {
 				wg.Go(func() {
 					for range pick(500, 100) {
 						if *get() == 0 {
-							t.Error("a caller read 0, want what fn wrote")
+							t.Error("a caller read 0, want the number that fn wrote")
 						}
 					}
 				})
@@ -236,7 +238,7 @@ func TestHappensBefore(t *testing.T) {
 		}
 		wg.Wait()
 		if n := g.Stats().Executions; uint64(shared) != n {
-			t.Errorf("%d executions left %d in plain memory", n, shared)
+			t.Errorf("after %d executions: got a count of %d, want the same", n, shared)
 		}
 	})
 }
@@ -254,14 +256,14 @@ func TestDoChanReceivesOnceAndIsNeverClosed(t *testing.T) {
 		synctest.Wait()
 		for i, ch := range chans {
 			if cap(ch) != 1 {
-				t.Errorf("channel %d has capacity %d, want 1", i, cap(ch))
+				t.Errorf("capacity of DoChan's channel %d = %d, want 1", i, cap(ch))
 			}
 			if got, want := <-ch, (singleflight.Result[int]{Val: 42, Shared: true}); got != want {
-				t.Errorf("channel %d received %+v, want %+v", i, got, want)
+				t.Errorf("DoChan's channel %d received %+v, want %+v", i, got, want)
 			}
 			select {
 			case r, ok := <-ch:
-				t.Errorf("channel %d received %+v, %v after its result, want nothing", i, r, ok)
+				t.Errorf("DoChan's channel %d received %+v, %v after its result, want nothing", i, r, ok)
 			default:
 			}
 		}
@@ -269,8 +271,8 @@ func TestDoChanReceivesOnceAndIsNeverClosed(t *testing.T) {
 	})
 }
 
-// DoChan has joined when it returns, and waits for nothing: it may be called
-// with a lock held that fn needs.
+// DoChan has started or joined the flight when it returns, and waits for
+// nothing, so that it may be called with a lock held that fn needs.
 func TestDoChanJoinsBeforeItReturns(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		var mu sync.Mutex
@@ -286,7 +288,8 @@ func TestDoChanJoinsBeforeItReturns(t *testing.T) {
 	})
 }
 
-// A bubble ends with an error if a goroutine is still there.
+// A channel from which nobody receives keeps no goroutine. The bubble would
+// fail if one were left.
 func TestDoChanUnreadLeaksNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		release := make(chan struct{})
@@ -324,7 +327,7 @@ func TestForgetStartsAnew(t *testing.T) {
 	})
 }
 
-// Those who had joined a forgotten flight still share its result.
+// Callers that joined a flight before it was forgotten still share its result.
 func TestForgetKeepsOldCallers(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, string]) {
 		release := make(chan struct{})
@@ -384,7 +387,7 @@ func TestForgetInsideFn(t *testing.T) {
 		young.want(t, "Do after it", "new", nil, false)
 		idle(t, g)
 
-		// The record of a flight that forgot itself is as good as new.
+		// The record of a flight that forgot itself can be used again.
 		if v, err, shared := g.Do("k", value("newer")); v != "newer" || err != nil || shared {
 			t.Errorf("Do = %v, %v, %v, want newer, nil, false", v, err, shared)
 		}
@@ -392,8 +395,8 @@ func TestForgetInsideFn(t *testing.T) {
 	})
 }
 
-// Forget while flights end all the time: whatever the order, no flight is
-// left in the map and none evicts another.
+// Forget is called while flights end all the time. No ended flight is left in
+// the table, and none removes another.
 func TestForgetDuringCompletion(t *testing.T) {
 	both(t, func(t *testing.T, g group[int, int]) {
 		var wg sync.WaitGroup
@@ -411,7 +414,7 @@ func TestForgetDuringCompletion(t *testing.T) {
 			workers.Go(func() {
 				for i := range pick(5000, 1000) {
 					if v, err, _ := g.Do(i%4, value(i%4)); v != i%4 || err != nil {
-						t.Errorf("Do(%d) = %v, %v", i%4, v, err)
+						t.Errorf("Do(%d) = %v, %v, want %d, nil", i%4, v, err, i%4)
 					}
 				}
 			})
@@ -463,17 +466,17 @@ func TestForgetUnshared(t *testing.T) {
 	})
 }
 
-// A caller that left does not count.
+// ForgetUnshared does not count a caller that has left.
 func TestForgetUnsharedAfterLeaving(t *testing.T) {
 	bubble(t, func(t *testing.T, g group[string, int]) {
 		release := make(chan struct{})
 		ctx, cancel := context.WithCancel(t.Context())
 		startDo(g, "k", after(release, 1))
 		synctest.Wait()
-		start(func() (int, error, bool) { return g.DoContext(ctx, "k", nil) })
+		startContext(ctx, g, "k", nil)
 		synctest.Wait()
 		if g.ForgetUnshared("k") {
-			t.Error("ForgetUnshared with two callers = true, want false")
+			t.Error("ForgetUnshared of a flight with two callers = true, want false")
 		}
 		cancel()
 		synctest.Wait()
@@ -509,14 +512,10 @@ func testNaNKey[K comparable](t *testing.T, nan, other K) {
 			startDo(g, nan, after(release, 1)),
 			startDo(g, nan, after(release, 1)),
 			receive(g.DoChan(nan, after(release, 1))),
-			start(func() (int, error, bool) { return g.DoContext(t.Context(), nan, withCtx(after(release, 1))) }),
-			start(func() (int, error, bool) {
-				return g.DoContext(context.Background(), nan, withCtx(after(release, 1)))
-			}),
+			startContext(t.Context(), g, nan, withCtx(after(release, 1))),
+			startContext(context.Background(), g, nan, withCtx(after(release, 1))),
 		}
-		leaver := start(func() (int, error, bool) {
-			return g.DoContext(ctx, nan, func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, nil })
-		})
+		leaver := startContext(ctx, g, nan, untilDone)
 		synctest.Wait()
 		g.Forget(nan)
 		if !g.ForgetUnshared(nan) {
@@ -530,12 +529,12 @@ func testNaNKey[K comparable](t *testing.T, nan, other K) {
 		close(release)
 		synctest.Wait()
 		for _, c := range calls {
-			c.want(t, "call with a key that is not itself", 1, nil, false)
+			c.want(t, "call with a key that does not equal itself", 1, nil, false)
 		}
 		keep.want(t, "Do of another key", 0, nil, false)
 		wantStats(t, g, singleflight.Stats{Executions: 7, Left: 1})
 
-		// The records of such flights are as good as any.
+		// The records of such flights can be used again.
 		again := startDo(g, other, value(3))
 		synctest.Wait()
 		again.want(t, "Do of another key", 3, nil, false)
@@ -549,7 +548,8 @@ func TestUnhashableKeyPanicsInItsCaller(t *testing.T) {
 		"map":    map[string]int{},
 		"func":   func() {},
 		"struct": struct{ v any }{[]int{1}},
-		// A comparison of these ends at the NaN, and does not get to panic.
+		// A comparison of these ends at the NaN, and does not come to the
+		// slice.
 		"array with NaN": [2]any{math.NaN(), []int{1}},
 		"struct with NaN": struct {
 			f float64
@@ -587,10 +587,11 @@ func TestUnhashableKeyPanicsInItsCaller(t *testing.T) {
 					}
 					wantStats(t, g, before)
 					if gets, deletes := cache.gets.Load(), cache.deletes.Load(); gets+deletes > 0 {
-						t.Errorf("the cache was asked: %d Gets, %d Deletes", gets, deletes)
+						t.Errorf("Fill and Invalidate made %d Gets and %d Deletes, want none", gets, deletes)
 					}
 
-					// The Group goes on working: no mutex is held.
+					// The Group goes on working, because no call has kept its
+					// mutex.
 					if v, err, shared := g.Do("other", value(2)); v != 2 || err != nil || shared {
 						t.Errorf("Do = %v, %v, %v, want 2, nil, false", v, err, shared)
 					}
@@ -637,22 +638,22 @@ func TestStatsCountEveryCallOnce(t *testing.T) {
 
 		startDo(g, "a", after(release, 1))
 		g.DoChan("b", after(release, 1))
-		start(func() (int, error, bool) { return g.DoContext(ctx, "c", withCtx(after(release, 1))) })
+		startContext(ctx, g, "c", withCtx(after(release, 1)))
 		synctest.Wait()
 		wantStats(t, g, singleflight.Stats{Executions: 3, InFlight: 3, Running: 3})
 
 		startDo(g, "a", nil)
 		g.DoChan("a", nil)
-		start(func() (int, error, bool) { return g.DoContext(ctx, "a", nil) })
+		startContext(ctx, g, "a", nil)
 		synctest.Wait()
 		wantStats(t, g, singleflight.Stats{Executions: 3, Joined: 3, InFlight: 3, Running: 3})
 
-		cancel() // one leaves c, which is abandoned, and one leaves a
+		cancel() // one caller leaves a, and the only one of c leaves
 		synctest.Wait()
 		wantStats(t, g, singleflight.Stats{Executions: 3, Joined: 3, Left: 2, InFlight: 2, Running: 3})
 
-		if _, err, _ := g.DoContext(ctx, "d", nil); err != context.Canceled { // counts nowhere
-			t.Errorf("DoContext with a done context: %v", err)
+		if _, err, _ := g.DoContext(ctx, "d", nil); err != context.Canceled { // is not counted
+			t.Errorf("DoContext(canceled): got error %v, want %v", err, context.Canceled)
 		}
 		g.Forget("a")
 		wantStats(t, g, singleflight.Stats{Executions: 3, Joined: 3, Left: 2, InFlight: 1, Running: 3})
@@ -663,16 +664,16 @@ func TestStatsCountEveryCallOnce(t *testing.T) {
 	})
 }
 
-// Testing.
+// Groups in synctest bubbles.
 
 var (
 	packageLevel        singleflight.Group[string, int]
 	packageLevelSharded singleflight.ShardedGroup[string, int]
 )
 
-// A Group outlives the bubbles that use it: nothing that belongs to one may
-// turn up in the next. Shared flights first, and solo ones, whose records are
-// used again.
+// A Group outlives the bubbles that use it, and nothing that belongs to one
+// bubble may turn up in the next. So a record that is used again must have no
+// channel.
 func TestPackageLevelGroupInManyBubbles(t *testing.T) {
 	for _, g := range []group[string, int]{&packageLevel, &packageLevelSharded} {
 		for i := range 20 {
@@ -683,20 +684,15 @@ func TestPackageLevelGroupInManyBubbles(t *testing.T) {
 				a := startDo(g, "k", slow)
 				synctest.Wait()
 				b, c := startDo(g, "k", nil), receive(g.DoChan("k", nil))
-				d := start(func() (int, error, bool) { return g.DoContext(ctx, "k", nil) })
-				e := start(func() (int, error, bool) {
-					return g.DoContext(ctx, "alone", func(ctx context.Context) (int, error) {
-						<-ctx.Done()
-						return 0, ctx.Err()
-					})
-				})
+				d := startContext(ctx, g, "k", nil)
+				e := startContext(ctx, g, "alone", untilDone)
 				cache := newCache[string, int]()
 				f := startFill(ctx, g, cache, "filled", withCtx(slow))
 				time.Sleep(2 * time.Minute)
 				synctest.Wait()
 				f.want(t, "Fill", 0, context.DeadlineExceeded, false)
 				if v, ok := cache.Get("filled"); v != i || !ok {
-					t.Errorf("the cache has %v, %v, want %v", v, ok, i)
+					t.Errorf("Get after Fill = %v, %v, want %v, true", v, ok, i)
 				}
 				g.Invalidate(cache, "filled")
 				a.want(t, "Do", i, nil, true)
@@ -706,7 +702,7 @@ func TestPackageLevelGroupInManyBubbles(t *testing.T) {
 				e.want(t, "DoContext", 0, context.DeadlineExceeded, false)
 				for j := range 3 {
 					if v, _, shared := g.Do("solo", value(j)); v != j || shared {
-						t.Errorf("Do = %v, shared %v, want %v, false", v, shared, j)
+						t.Errorf("Do alone = %v, shared %v, want %v, false", v, shared, j)
 					}
 				}
 				idle(t, g)

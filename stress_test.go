@@ -20,11 +20,11 @@ import (
 
 var stressTime = flag.Duration("stress", 400*time.Millisecond, "how long each stress test runs")
 
-// A stressed value knows for which key it was loaded, and when the first
-// caller had it.
+// A stressed value knows for which key it was loaded, and when a caller first
+// had it.
 type stressed struct {
 	key int
-	had atomic.Int64 // on the clock of the test, 0 before
+	had atomic.Int64 // by the clock of the test; 0 until then
 }
 
 // A stress is a real-time run of 16 goroutines over a few keys.
@@ -34,13 +34,13 @@ type stress struct {
 	ctx     context.Context
 	clock   atomic.Int64
 	running [3]atomic.Int64 // executions by key
-	overlap bool            // whether two may run at once: after Forget or abandonment
-	fails   bool            // whether fn panics, exits and fails now and then
+	overlap bool            // two may run at once, after Forget or when all callers have left
+	fails   bool            // fn panics, exits or fails now and then
 }
 
 func (s *stress) load(t *testing.T, key int) (*stressed, error) {
 	if n := s.running[key].Add(1); n > 1 && !s.overlap {
-		t.Errorf("%d executions for key %d at once", n, key)
+		t.Errorf("got %d executions for key %d at once, want 1", n, key)
 	}
 	defer s.running[key].Add(-1)
 	switch rand.IntN(8) {
@@ -70,30 +70,30 @@ func (s *stress) call(t *testing.T, key int, mayLeave bool, call func() (*stress
 	v, err := call()
 	if v == nil {
 		if !mayLeave || err != context.Canceled {
-			t.Errorf("call for key %d: no value, %v", key, err)
+			t.Errorf("call for key %d = nil, %v, want a value", key, err)
 		}
 		return
 	}
 	if err != nil && err != errBroken {
-		t.Errorf("call for key %d: %v", key, err)
+		t.Errorf("call for key %d: got error %v, want nil or %v", key, err, errBroken)
 	}
 	if v.key != key {
-		t.Errorf("call for key %d got the value of key %d", key, v.key)
+		t.Errorf("call for key %d got the value of key %d, want its own", key, v.key)
 	}
 	v.had.CompareAndSwap(0, s.clock.Add(1))
 	if had := v.had.Load(); had < began {
-		t.Errorf("a call that began at %d got a result that somebody had at %d", began, had)
+		t.Errorf("a call that began at %d got a result that a caller had at %d, want a newer one", began, had)
 	}
 }
 
-// The methods that a stress calls at random.
+// The methods that a stress calls at random, by test.
 var (
 	calm    = []string{"Do", "DoContext(Background)", "DoContext", "DoChan", "Fill", "Fill(Background)"}
 	wild    = append([]string{"DoContext, leaving", "Fill, leaving", "Forget"}, calm...)
 	failing = []string{"Do", "DoContext(Background)", "DoContext", "Fill", "Fill(Background)"}
 )
 
-// visit is call by a random one of the methods, which may panic or exit.
+// visit makes a call by one of the methods, which may panic or exit, at random.
 func (s *stress) visit(t *testing.T, methods []string) {
 	key := rand.IntN(len(s.running))
 	load := func() (*stressed, error) { return s.load(t, key) }
@@ -111,7 +111,8 @@ func (s *stress) visit(t *testing.T, methods []string) {
 		defer cancel()
 		time.AfterFunc(time.Duration(rand.IntN(50))*time.Microsecond, cancel)
 	}
-	// A load that heeds its context, and outlasts most callers.
+	// slowly is a load that heeds its context, and often takes longer than
+	// callers wait.
 	slowly := func(ctx context.Context) (*stressed, error) {
 		if rand.IntN(4) == 0 {
 			select {
@@ -142,7 +143,7 @@ func (s *stress) visit(t *testing.T, methods []string) {
 			v, err, _ = s.g.Fill(ctx, s.cache, key, slowly)
 		}
 		if err == context.Canceled && ctx.Err() == nil {
-			t.Error("a live caller got another's cancellation")
+			t.Errorf("%s: got %v, want no error of another caller's context", method, err)
 		}
 		return v, err
 	})
@@ -162,11 +163,11 @@ func (s *stress) run(t *testing.T, methods []string) {
 		wg.Go(func() {
 			for ctx.Err() == nil {
 				var once sync.WaitGroup
-				once.Go(func() { // of its own, for Goexit
+				once.Go(func() { // a new goroutine, since Goexit may end it
 					defer func() {
 						if p := recover(); p != nil {
 							if _, ok := p.(*singleflight.PanicError); !ok || !s.fails {
-								t.Errorf("panic: %v", p)
+								t.Errorf("got panic %v, want none, or a *PanicError where fn panics", p)
 							}
 						}
 					}()
@@ -180,28 +181,26 @@ func (s *stress) run(t *testing.T, methods []string) {
 	}
 	wg.Wait()
 	waitIdle(t, s.g)
-	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
-		runtime.Gosched()
-	}
-	if n := runtime.NumGoroutine(); n > before {
-		t.Errorf("%d goroutines afterwards, %d before", n, before)
+	if !goroutinesEnd(before) {
+		t.Errorf("afterwards: got %d goroutines, want %d as before", runtime.NumGoroutine(), before)
 	}
 	if stats := s.g.Stats(); stats.Executions == 0 || stats.Joined == 0 {
-		t.Errorf("Stats() = %+v: nothing was shared", stats)
+		t.Errorf("Stats() = %+v, want some Executions and some Joined", stats)
 	}
 }
 
-// Callers who stay, and no Forget: two executions of a key never overlap.
+// If no caller leaves and no key is forgotten, no two executions of a key
+// overlap.
 func TestStressCalm(t *testing.T) {
 	both(t, func(t *testing.T, g group[int, *stressed]) { (&stress{g: g}).run(t, calm) })
 }
 
-// Callers who leave, and Forget.
+// Callers leave, and keys are forgotten.
 func TestStressWild(t *testing.T) {
 	both(t, func(t *testing.T, g group[int, *stressed]) { (&stress{g: g, overlap: true}).run(t, wild) })
 }
 
-// fn fails in every way it can while callers can be told.
+// fn fails in each way that reaches all callers.
 func TestStressFailing(t *testing.T) {
 	both(t, func(t *testing.T, g group[int, *stressed]) { (&stress{g: g, fails: true}).run(t, failing) })
 }

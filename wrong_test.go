@@ -16,13 +16,13 @@ import (
 	"testing"
 )
 
-// A wrongVersion is a change to the package that a test of every schedule has
-// to notice, and a program whose schedules show it.
+// A wrongVersion is a change to the package that the explorer has to notice,
+// and a program whose schedules show it.
 type wrongVersion struct {
 	name    string
-	program []actor // whose fns return
+	program []actor // their fns return
 	file    string
-	changes []string // each text and what takes its place
+	changes []string // each text, followed by what takes its place
 }
 
 var wrongVersions = []wrongVersion{
@@ -78,8 +78,8 @@ var wrongVersions = []wrongVersion{
 	}},
 }
 
-// The explorer finds each of these wrong versions. With -v the schedules that
-// show them are printed.
+// The explorer finds each of these wrong versions. With -v, the test prints the
+// schedules that show them.
 func TestExplorerFindsWrongVersions(t *testing.T) {
 	for _, wrong := range wrongVersions {
 		t.Run(wrong.name, func(t *testing.T) {
@@ -113,11 +113,11 @@ func TestExplorerFindsWrongVersions(t *testing.T) {
 			run := "^TestSchedules$/^more$/^all$/^" + strings.NewReplacer(" ", "_", "+", `\+`, "/", "$/^").Replace(program) + "$"
 			out, err := exec.Command("go", "test", "-tags", "schedules", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json"), "-run", run, ".").CombinedOutput()
 			if err == nil {
-				t.Fatalf("the explorer did not notice:\n%s", out)
+				t.Fatalf("go test of the wrong version passed, want the explorer to notice it:\n%s", out)
 			}
 			found := regexp.MustCompile(`schedule ([0-9.]+):\n(?s:.*)schedule_test.go:\d+: (.*)\n`).FindSubmatch(out)
 			if found == nil {
-				t.Fatalf("the explorer did not say what is wrong:\n%s", out)
+				t.Fatalf("go test of the wrong version printed no schedule, want one and what is wrong:\n%s", out)
 			}
 			t.Logf("%s, schedule %s: %s", program, found[1], found[2])
 		})

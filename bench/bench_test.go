@@ -2,9 +2,9 @@
 // Use of this source code is governed by a BSD-style
 // license that can be found in the LICENSE file.
 
-// Package bench measures DoContext beside resenje.org/singleflight, which
-// also lets callers leave. It is a module of its own to keep that one out of
-// the library's go.mod.
+// Package bench measures DoContext beside resenje.org/singleflight, which also lets
+// callers leave. It is a module of its own, so that the go.mod of the library does
+// not name that module.
 //
 //	go test -C bench -bench . -benchtime 30x
 package bench
@@ -68,8 +68,8 @@ func BenchmarkDoContext(b *testing.B) {
 	}
 }
 
-// The time from the end of the load until the last of the waiters has its
-// result.
+// BenchmarkRelease measures the time from the end of the load until the last waiter
+// has its result.
 func BenchmarkRelease(b *testing.B) {
 	const waiters = 10_000
 	inturn.Run(b, impls, func(i impl) (time.Duration, int) {

@@ -3,12 +3,13 @@
 // license that can be found in the LICENSE file.
 
 // Package singleflight has the names and types of
-// golang.org/x/sync/singleflight: code written for that package moves here by
-// changing its import path and nothing else.
+// golang.org/x/sync/singleflight. To move code that was written for that
+// package, change its import path and nothing else.
 //
-// What it gains: a channel of DoChan receives [singleflight.ErrGoexit] where
-// it would have waited forever, panics come as [*singleflight.PanicError],
-// and [Group] has the other methods of [singleflight.Group].
+// The code gains three things: a channel of DoChan receives
+// [singleflight.ErrGoexit] where it waited forever before, panics have the type
+// [*singleflight.PanicError], and [Group] has the other methods of
+// [singleflight.Group].
 package singleflight
 
 import "example.com/singleflight"
@@ -16,5 +17,5 @@ import "example.com/singleflight"
 // Group is a [singleflight.Group] with string keys and values of any type.
 type Group = singleflight.Group[string, any]
 
-// Result is what a channel returned by DoChan receives.
+// Result is the type of what a channel returned by DoChan receives.
 type Result = singleflight.Result[any]

@@ -20,7 +20,8 @@ const (
 	to   = `"example.com/singleflight/dropin"`
 )
 
-// One source, run against both packages, prints the same.
+// A program prints the same with both packages, when only its import path
+// differs.
 func TestMovingIsAnImportPath(t *testing.T) {
 	source, err := os.ReadFile("testdata/program.go")
 	if err != nil {
@@ -44,7 +45,7 @@ func TestMovingIsAnImportPath(t *testing.T) {
 	theirs := run(source)
 	ours := run(bytes.Replace(source, []byte(from), []byte(to), 1))
 	if ours != theirs {
-		t.Errorf("printed:\n%s\nwant what it prints with x/sync:\n%s", ours, theirs)
+		t.Errorf("go run with dropin printed:\n%s\nwant what it prints with x/sync:\n%s", ours, theirs)
 	}
 	const want = `value of a <nil> false
 value of b <nil> false
@@ -58,11 +59,12 @@ panicked: true
 {1 <nil> true}
 `
 	if ours != want {
-		t.Errorf("printed:\n%s\nwant:\n%s", ours, want)
+		t.Errorf("go run with dropin printed:\n%s\nwant:\n%s", ours, want)
 	}
 }
 
-// They are aliases: a value goes to code that knows the core package.
+// The types are aliases, so that code which knows only the core package can
+// use them.
 func TestTypesAreTheCoresOwn(t *testing.T) {
 	var g singleflight.Group
 	var _ *core.Group[string, any] = &g

@@ -24,12 +24,13 @@ var errDown = errors.New("the connection is down")
 type client struct {
 	engine    engine.Engine
 	timeout   time.Duration // of a request
-	pause     time.Duration // how long a silent engine is left alone
+	pause     time.Duration // how long an engine that did not answer is left alone
 	errSilent error
 
-	mu     sync.Mutex
-	heard  time.Time // when the engine last answered
-	silent time.Time // until then nobody asks; zero while the engine answers
+	mu      sync.Mutex
+	heard   time.Time // when the engine last answered
+	silent  time.Time // until then it is left alone; zero while it answers
+	probing bool      // somebody asks it again
 }
 
 func newClient(e engine.Engine, timeout, pause time.Duration) *client {
@@ -47,6 +48,7 @@ func (c *client) request(ctx context.Context, do func(context.Context) error) er
 	down := c.engine.Down()
 	select {
 	case <-down:
+		c.note(time.Now(), false, false)
 		return fmt.Errorf("%w: %w", engine.ErrUnsent, errDown)
 	default:
 	}
@@ -63,16 +65,19 @@ func (c *client) request(ctx context.Context, do func(context.Context) error) er
 	}()
 	begun := time.Now()
 	err := do(ctx)
+	var answered, silent bool
 	switch {
-	case err == nil, errors.Is(err, engine.ErrTaken), errors.Is(err, engine.ErrTooLarge):
-		c.answered()
-	case neverSent(err), ctx.Err() == nil:
+	case err == nil, errors.Is(err, engine.ErrTaken):
+		answered = true
+	case neverSent(err), errors.Is(err, engine.ErrTooLarge):
+		// Perhaps it was not asked.
+	case ctx.Err() == nil:
+		silent = true // it answers, but cannot serve
 	default:
 		err = context.Cause(ctx)
-		if err == c.errSilent {
-			c.unanswered(begun)
-		}
+		silent = err == c.errSilent
 	}
+	c.note(begun, answered, silent)
 	return err
 }
 
@@ -82,34 +87,33 @@ func neverSent(err error) bool {
 	return errors.Is(err, engine.ErrUnsent) || errors.Is(err, engine.ErrClosed)
 }
 
-func (c *client) answered() {
+// note remembers how a request fared. One that was not answered
+// says nothing if another was, since it began.
+func (c *client) note(begun time.Time, answered, silent bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.heard, c.silent = time.Now(), time.Time{}
-}
-
-// unanswered notes that a request was not answered, unless another one was
-// meanwhile.
-func (c *client) unanswered(begun time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.heard.After(begun) {
+	c.probing = false
+	switch {
+	case answered:
+		c.heard, c.silent = time.Now(), time.Time{}
+	case silent && !c.heard.After(begun):
 		c.silent = time.Now().Add(c.pause)
 	}
 }
 
-// available returns an error if the engine did not answer lately. It lets one
-// of those who ask try again each pause, so that a connection that is silent,
-// but not known to be down, does not cost everyone the time of a request.
+// available returns an error if the engine did not answer lately. After a
+// pause it lets one of those who ask make a request, so that a connection that
+// is silent, but not known to be down, does not cost each of them the time of
+// a request.
 func (c *client) available() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.silent.IsZero():
+	if c.silent.IsZero() || time.Since(c.silent) > c.pause { // long ago
 		return nil
-	case time.Now().Before(c.silent):
+	}
+	if c.probing || time.Now().Before(c.silent) {
 		return c.errSilent
 	}
-	c.silent = time.Now().Add(c.timeout + c.pause)
+	c.probing = true
 	return nil
 }

@@ -37,16 +37,17 @@
 // it loses the lease but lives, because it was stopped or cut off, then fn's
 // context is canceled when it finds that another has taken over, and its
 // callers get the result of that newer load. What fn itself writes elsewhere,
-// to a database say, is not rejected. Only the engine's clock counts; if that
-// is set forward, leases end early.
+// to a database say, is not rejected. Only the engine's clock counts. If that is
+// set forward, or the engine loses records in a failover, leases are lost, and a
+// Forget may be undone.
 //
 // # Without the engine
 //
 // A process that gets no answer from the engine loads for itself, once for all
 // its callers, or returns [ErrUnavailable] with [RequireEngine]. It finds out
 // at once if the connection is known to be down, and otherwise after the
-// [EngineTimeout]. Once the engine answers again, later calls in that process
-// do not join that load, since a Forget could not have reached it.
+// [EngineTimeout]. A Forget elsewhere cannot reach such a load, so later calls in
+// that process join it only until the engine answers again.
 //
 // # What to watch for
 //

@@ -33,11 +33,10 @@ type Group[V any] struct {
 	callers singleflight.Group[string, V] // the calls made here, by key
 	loads   singleflight.Group[string, V] // the fns that run here, by token; a Group, so that a flight can leave a load
 
-	joinable sync.Map // by key, the *flight that callers join
-
 	received, takeovers, fallbacks, unsent atomic.Uint64
 
-	warned sync.Once
+	releasing atomic.Int64 // how many goroutines of releaseLater there are
+	warned    sync.Map     // the messages that were logged
 }
 
 // New returns a Group on an engine: one of package natskv, or of package
@@ -70,9 +69,9 @@ func New[V any](e engine.Engine, opts ...Option) (*Group[V], error) {
 // Each caller waits on its own ctx. fn runs in the process that claimed the
 // key, on a goroutine of its own (or, where the ctx of the first caller can
 // never be done, perhaps on that caller's), with a context that is canceled
-// when the last caller in that process has left; then another process, if one waits, takes
-// over. It is also canceled if the process has lost its lease to another:
-// the callers then get the result of that other load.
+// when the last caller in that process has left; then another process that
+// waits takes over. It is also canceled if the process has lost its lease to
+// another: the callers then get the result of that other load.
 //
 // Shared reports whether the results went to more than one caller in this
 // process. A value from another process is a copy of its own.
@@ -91,9 +90,7 @@ func (g *Group[V]) DoContext(ctx context.Context, key string, fn func(context.Co
 	return g.callers.DoContext(ctx, key, func(ctx context.Context) (V, error) {
 		f := newFlight(g, ctx, key, fn)
 		defer f.view.stopWatching()
-		g.joinable.Store(key, f)
-		defer g.joinable.CompareAndDelete(key, f)
-		return f.claim()
+		return f.acquire()
 	})
 }
 
@@ -121,17 +118,15 @@ func unwrap() {
 // Forget returns [ErrUnavailable], and perhaps only this process has forgotten.
 func (g *Group[V]) Forget(ctx context.Context, key string) error {
 	// Not before: a call in between would join the old load in the engine.
-	defer func() {
-		g.joinable.Delete(key)
-		g.callers.Forget(key)
-	}()
-	if err := g.forget(ctx, newView(g.client, key)); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	defer g.callers.Forget(key)
+	err := g.forget(ctx, newView(g.client, key))
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
 	}
-	return nil
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 // A RemoteError is the failure of a load in another process: an error that fn
@@ -172,6 +167,9 @@ func (g *Group[V]) Stats() Stats {
 	}
 }
 
+// warn logs a message once.
 func (g *Group[V]) warn(msg string, err error) {
-	g.warned.Do(func() { slog.Warn("fleet: "+msg, "engine", g.client.engine.String(), "error", err) })
+	if _, logged := g.warned.LoadOrStore(msg, true); !logged {
+		slog.Warn("fleet: "+msg, "engine", g.client.engine.String(), "error", err)
+	}
 }

@@ -17,35 +17,32 @@ import (
 // The protocol.
 //
 // Each write names the revision that it replaces, so that a process that was
-// stopped or cut off overwrites nothing that it has not seen. What the record
-// of a key may become, and by whom:
+// stopped or cut off overwrites nothing that it has not seen. This is what a
+// key's current record may become, and by what:
 //
-//	from                     to        by
-//	free, moved, finished    pending   a flight: its claim
-//	pending                  pending   the holder: a renewal, each half lease
-//	pending                  finished  the holder: how fn ended
-//	pending                  free      the holder: its last caller has left
-//	pending                  free      the engine: the lease has ended
-//	any                      moved     Forget
-//	moved, finished          free      the engine: nobody needs it any more
+//	from                          to        by
+//	nothing, free, moved, ended   pending   a process that asks: its claim
+//	pending                       pending   the holder: a renewal, each half lease
+//	pending                       ended     the holder: how fn ended
+//	pending                       free      the holder: its callers have left, or it could not tell how fn ended
+//	pending                       free      the engine: the lease has ended
+//	pending                       moved     Forget
+//	free, moved, ended            nothing   the engine: the time to live is over
 //
-// Finished is done, failed or withheld. Before Forget replaces a pending or
-// finished record it copies it to a part of its own, called by the load's
-// token. There the same holds, but for claims: the holder goes on with the
-// copy, and those who wait for that load follow it.
+// Ended is done, failed or withheld; nothing is a record that is absent.
 //
-// A load that began before a Forget must not be joined after it. So:
-//   - Forget replaces whatever is there, even nothing: a claim that is still on
-//     its way names a revision that is no longer there. What Forget writes
-//     stays for a lease.
-//   - A claim that is not known to have got through within a lease is not used
-//     (see [flight.settleClaim]): it may have come after what Forget wrote.
-//   - A load that no record tells of, because it runs without the engine or its
-//     lease was lost, is joined only until the engine answers: see
-//     [flight.keepLease].
+// Before Forget writes moved, it copies the pending record to a part of its
+// own, named by the load's token. There the holder goes on as above, and those
+// that wait for that load follow it. Nobody claims that part.
+//
+// A load that began before a Forget must not be joined after it. So a load has
+// to have a record that Forget can find, from before fn begins. Where it has
+// none, because the engine did not answer or has lost the record, calls join
+// the load only until the engine answers again (see [flight.tend]); and a claim
+// that arrives when fn runs already is not used (see [flight.settle]).
 
 // A flight answers all those who ask for a key in this process at one time. Its
-// steps call each other: claim, then load or await, and withoutEngine where
+// steps call each other: acquire, then load or await, and withoutEngine where
 // the engine does not answer.
 //
 // It belongs to one goroutine, and to the one of keepLease while fn runs.
@@ -56,81 +53,82 @@ type flight[V any] struct {
 	fn    func(context.Context) (V, error)
 	view  *view
 
+	detached bool // later callers do not join
+
 	// The load that this flight asks the engine to let it run.
 	token    string
-	claimed  claimState
+	claim    claimState
 	sent     time.Time // when the claim was sent
-	leaseEnd time.Time // when the lease ends at the earliest, as far as is known here
+	began    time.Time // when fn began; zero before
+	leaseEnd time.Time // the lease does not end earlier
 
-	// A finished record that was there when this flight first asked is too old
-	// for its callers: its load may have ended before they called. Later ones
-	// are of loads that were pending then, or that began since.
+	// A record that had ended when this flight first asked is too old for its
+	// callers: they may have called after the load's end. Later ones are of
+	// loads that were pending then, or that began since.
 	asked  bool
 	tooOld uint64
 
 	awaited string // the token of the load elsewhere that this flight waits for
-	lost    bool   // such a load was lost
+	lost    bool   // the load that it waited for was lost
 }
 
 type claimState int
 
 const (
-	unclaimed  claimState = iota // none was sent, or the engine refused it
-	unanswered                   // it may be there, or may still arrive
-	claimed                      // it got through
+	claimNone    claimState = iota // none was sent, or the engine refused it
+	claimUnknown                   // it may be there, or may still arrive
+	claimMade                      // it got through
 )
 
 func newFlight[V any](g *Group[V], ctx context.Context, key string, fn func(context.Context) (V, error)) *flight[V] {
 	return &flight[V]{group: g, ctx: ctx, key: key, fn: fn, view: newView(g.client, key)}
 }
 
-// claim asks the engine for the key, and loads or waits.
-func (f *flight[V]) claim() (v V, err error) {
+// acquire claims the key, and loads; or waits, if another load is pending.
+func (f *flight[V]) acquire() (v V, err error) {
 	f.newToken()
-	if f.view.seen[now].State == pending {
+	if f.view.seen[current].State == pending {
 		return f.await()
 	}
 	if err := f.group.client.available(); err != nil {
 		return f.withoutEngine(err)
 	}
-	f.claimed, f.sent = unanswered, time.Now()
+	f.claim, f.sent = claimUnknown, time.Now()
 	// Not given up when the callers leave: the key might be claimed, and nobody
 	// would know to release it.
 	ctx := context.WithoutCancel(f.ctx)
-	err = f.view.write(ctx, now, f.pending(), f.group.lease)
+	err = f.view.write(ctx, current, f.pending(), f.group.lease)
 	switch {
 	case err == nil:
-		f.claimed, f.leaseEnd = claimed, f.sent.Add(f.group.lease)
-		f.firstAsked()
+		f.claim, f.leaseEnd = claimMade, f.sent.Add(f.group.lease)
 	case errors.Is(err, engine.ErrTaken):
-		f.claimed = unclaimed
+		f.claim = claimNone
 		if err := f.view.fetch(f.ctx, ""); err != nil {
 			return f.withoutEngine(err)
 		}
 		f.firstAsked()
 		return f.await()
 	case neverSent(err), errors.Is(err, engine.ErrTooLarge):
-		f.claimed = unclaimed
+		f.claim = claimNone
 		return f.withoutEngine(err)
 	case f.group.required || f.ctx.Err() != nil:
-		// Perhaps only the answer was lost. Nobody is to load without knowing.
-		if f.settleClaim(ctx) != nil || f.claimed != claimed {
-			f.releaseLater()
-			f.claimed = unclaimed
+		// Perhaps only the answer was lost, and fn may begin.
+		if settled := f.settle(ctx); settled != nil || f.claim != claimMade {
 			return f.withoutEngine(err)
 		}
-		f.firstAsked()
 	default:
 		return f.withoutEngine(err) // and settle the claim meanwhile
 	}
+	f.firstAsked()
 	if f.lost {
+		f.lost = false
 		f.group.takeovers.Add(1)
 	}
 	return f.load()
 }
 
 // newToken gives the flight a load that nobody has heard of.
-func (f *flight[V]) newToken() { f.token, f.claimed = rand.Text(), unclaimed }
+func (f *flight[V]) newToken() { f.token, f.claim, f.began = rand.Text(), claimNone, time.Time{} }
 
 func (f *flight[V]) pending() record {
 	return record{State: pending, Token: f.token, Lease: f.group.lease.Milliseconds()}
@@ -139,20 +137,26 @@ func (f *flight[V]) pending() record {
 // firstAsked notes, once, what is too old.
 func (f *flight[V]) firstAsked() {
 	if !f.asked {
-		f.asked, f.tooOld = true, f.view.seen[now].rev
+		f.asked, f.tooOld = true, f.view.seen[current].rev
 	}
 }
 
 // withoutEngine loads for the callers in this process, if it may.
 func (f *flight[V]) withoutEngine(cause error) (v V, err error) {
+	f.view.stopWatching()
 	switch {
 	case f.ctx.Err() != nil:
-		return v, f.ctx.Err()
+		err = f.ctx.Err()
 	case f.group.required:
-		return v, fmt.Errorf("%w: %w", ErrUnavailable, cause)
+		err = fmt.Errorf("%w: %w", ErrUnavailable, cause)
+	default:
+		f.group.fallbacks.Add(1)
+		return f.load()
 	}
-	f.group.fallbacks.Add(1)
-	return f.load()
+	if f.claim == claimUnknown {
+		f.releaseLater()
+	}
+	return v, err
 }
 
 // await waits for the load that is under way elsewhere.
@@ -165,7 +169,7 @@ func (f *flight[V]) await() (v V, err error) {
 	}
 	switch r.State {
 	case free:
-		return f.claim()
+		return f.acquire()
 	case failed:
 		g.received.Add(1)
 		return v, &RemoteError{Message: string(r.body)}
@@ -180,7 +184,7 @@ func (f *flight[V]) await() (v V, err error) {
 	// There is a value, but not for this process.
 	if g.required {
 		f.awaited = ""
-		return f.claim() // so that one process loads after the other
+		return f.acquire() // so that one process loads after the other
 	}
 	f.newToken()
 	f.detach() // a Forget could not find this load
@@ -200,10 +204,10 @@ func (f *flight[V]) outcome() (record, error) {
 	// the holder has died; and then the news will be that its lease has ended.
 	overdue := time.NewTimer(0)
 	defer overdue.Stop()
-	var last uint64
+	var heard uint64 // the revision that overdue was set for
 	for {
 		if f.awaited == "" {
-			r := v.seen[now]
+			r := v.seen[current]
 			if r.State.finished() && r.rev > f.tooOld {
 				return r, nil // it began and ended since this flight first asked
 			}
@@ -221,23 +225,24 @@ func (f *flight[V]) outcome() (record, error) {
 			}
 			part, r = v.find(f.awaited)
 		}
-		switch r.State {
-		case free:
+		if r.State == free {
 			f.awaited, f.lost = "", true
 			return record{}, nil
-		case done, failed, withheld:
+		}
+		if r.State != pending {
 			return r, nil
 		}
-		if part != now {
+		if part != current {
 			f.detach()
 		}
-		if r.rev != last {
-			last = r.rev
+		if r.rev != heard {
+			heard = r.rev
 			overdue.Reset(r.lease() * 3 / 4)
 		}
 		select {
 		case e, open := <-v.updates:
-			if v.handleUpdate(e, open); !open {
+			v.handleUpdate(e, open)
+			if !open {
 				overdue.Reset(again)
 			}
 		case <-overdue.C:
@@ -246,7 +251,7 @@ func (f *flight[V]) outcome() (record, error) {
 			if err := v.fetch(f.ctx, f.awaited); err != nil {
 				return record{}, err
 			}
-			last = 0
+			heard = 0
 		case <-down:
 			return record{}, errDown
 		case <-f.ctx.Done():
@@ -260,8 +265,12 @@ func (f *flight[V]) outcome() (record, error) {
 const again = time.Second
 
 // detach makes later callers in this process start a flight of their own.
+//
+// If this flight was detached by others, it may be that flight that is
+// forgotten. That costs one more flight, and no promise.
 func (f *flight[V]) detach() {
-	if f.group.joinable.CompareAndDelete(f.key, f) {
+	if !f.detached {
+		f.detached = true
 		f.group.callers.Forget(f.key)
 	}
 }

@@ -7,71 +7,64 @@ package fleet
 import (
 	"context"
 	"errors"
+	"time"
 
 	"example.com/singleflight/fleet/internal/engine"
 )
 
-// forget frees the key of a view. A load that is pending, or has just ended,
-// is set aside first. A claim that is still on its way will not get through,
-// since it names another revision than forget leaves.
+// forget sets the load that is pending aside, and so frees the key. Where no
+// load is pending there is nothing to do: see [flight.settle].
 func (g *Group[V]) forget(ctx context.Context, v *view) error {
-	aside := ""
 	for {
-		if err := v.fetch(ctx, ""); err != nil {
+		err := v.fetch(ctx, "")
+		if err != nil {
 			return err
 		}
-		old := v.seen[now]
-		var err error
-		switch {
-		case old.State == pending || old.State.finished():
-			err = g.setAside(ctx, v, old)
-			aside = old.Token
-		case old.State == free && aside != "":
-			// Its holder released it meanwhile. An error means that the copy
-			// has changed, or that it stays until its lease ends.
-			_ = v.write(ctx, aside, record{}, g.linger)
-			aside = ""
+		old := v.seen[current]
+		if old.State != pending {
+			// It is tempting to remove a copy that was written in vain. But
+			// perhaps another Forget was faster, and the load goes on in the copy.
+			// A copy of a load that has ended stays until the end of its lease.
+			return nil
 		}
+		err = g.setAside(ctx, v, old)
 		if err == nil {
-			err = v.write(ctx, now, record{State: moved, Token: old.Token}, g.lease)
+			err = v.write(ctx, current, record{State: moved}, g.linger)
 		}
 		if !errors.Is(err, engine.ErrTaken) {
 			return err
 		}
-		// Somebody has written in between: a holder, a claim, another Forget.
+		// Another process has written in between: the holder, or a Forget.
 	}
 }
 
 // setAside copies the record of a load to a part of its own.
+//
+// It is tempting to give the copy a whole lease. But if the holder is dead, the
+// processes that wait would wait for longer than the lease.
 func (g *Group[V]) setAside(ctx context.Context, v *view, old record) error {
-	part, ttl := old.Token, g.linger
-	if part == "" {
-		return nil // of a later version
-	}
-	if old.State == pending {
-		ttl = old.lease()
-	}
-	err := v.write(ctx, part, old, ttl)
-	if errors.Is(err, engine.ErrTaken) {
-		return errors.Join(err, v.fetchPart(ctx, part))
-	}
-	if err != nil || old.State != pending {
-		return err
-	}
-	// The copy has a whole lease, where the record had the rest of one. If the
-	// holder is dead, it must not be waited for any longer than that.
-	if err := v.fetchPart(ctx, part); err != nil {
-		return err
-	}
+	part := old.Token
 	unit := v.engine.Limits().Granularity
-	rest := ttl - v.seen[part].time.Sub(old.time)
-	rest = max((rest + unit - 1).Truncate(unit), unit)
-	if rest >= ttl {
-		return nil
-	}
-	err = v.write(ctx, part, old, rest)
-	if errors.Is(err, engine.ErrTaken) {
+	// Short at first, until the engine's clock has told what is left.
+	err := v.write(ctx, part, old, max(unit, time.Second))
+	if errors.Is(err, engine.ErrTaken) { // by another Forget
 		return errors.Join(err, v.fetchPart(ctx, part))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	written := v.seen[part].rev
+	err = v.fetchPart(ctx, part)
+	if err != nil {
+		return err
+	}
+	there := v.seen[part]
+	if there.rev != written {
+		return engine.ErrTaken
+	}
+	left := old.lease() - there.time.Sub(old.time)
+	if left <= 0 {
+		return v.write(ctx, part, record{}, g.linger) // the engine is slow to end it
+	}
+	return v.write(ctx, part, old, (left + unit - 1).Truncate(unit))
 }

@@ -8,148 +8,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"example.com/singleflight/fleet"
+	"example.com/singleflight/fleet/internal/engine"
 	"example.com/singleflight/fleet/internal/enginetest"
 )
 
 // What Forget reaches, and what comes late: faults of the engine, in bubbles.
-
-const (
-	lease   = 10 * time.Second
-	timeout = 2 * time.Second
-	news    = 10 * time.Millisecond // longer than a message takes
-)
-
-var (
-	good   = enginetest.Line{}
-	cut    = enginetest.Line{Cut: true}
-	silent = enginetest.Line{Requests: enginetest.Way{Held: true}, Answers: enginetest.Way{Held: true}, News: enginetest.Way{Held: true}}
-)
-
-// A node is a process: a Group with a connection of its own.
-type node struct {
-	*fleet.Group[string]
-	line *enginetest.Conn
-}
-
-// inFleet runs f in a bubble, with as many nodes, for each kind of engine.
-func inFleet(t *testing.T, nodes int, f func(t *testing.T, store *enginetest.Fake, n []node), opts ...fleet.Option) {
-	t.Helper()
-	for _, gone := range []bool{false, true} {
-		t.Run(fmt.Sprintf("gone=%v", gone), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				store := enginetest.NewFake(enginetest.FakeOptions{Gone: gone})
-				defer store.Close()
-				var n []node
-				for range nodes {
-					line := store.Connect()
-					g, err := fleet.New[string](line, opts...)
-					if err != nil {
-						t.Fatal(err)
-					}
-					n = append(n, node{g, line})
-				}
-				f(t, store, n)
-				for _, n := range n {
-					n.line.SetLine(good)
-				}
-				time.Sleep(2 * time.Hour)
-				if r, w := store.Records(), store.Watches(); r != 0 || w != 0 {
-					t.Errorf("%d records and %d watches are left, want none", r, w)
-				}
-			})
-		})
-	}
-}
-
-// A result is what a call returned.
-type result struct {
-	v   string
-	err error
-}
-
-// A load is a fn under the test's control.
-type load struct {
-	ctx    context.Context
-	end    chan result
-	result chan result // of the call that made it
-}
-
-// begin calls g in the background, and returns when fn runs.
-func (n node) begin(t *testing.T, key string) *load {
-	t.Helper()
-	l := &load{end: make(chan result, 1), result: make(chan result, 1)}
-	running := make(chan struct{})
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
-	go func() {
-		v, err, _ := n.DoContext(ctx, key, func(ctx context.Context) (string, error) {
-			l.ctx = ctx
-			close(running)
-			select {
-			case r := <-l.end:
-				return r.v, r.err
-			case <-ctx.Done():
-				return "", ctx.Err()
-			}
-		})
-		l.result <- result{v, err}
-	}()
-	select {
-	case <-running:
-	case r := <-l.result:
-		t.Fatalf("begin(%q): got %+v, want a load", key, r)
-	}
-	return l
-}
-
-// wait returns what the call that made the load got.
-func (l *load) wait(t *testing.T) string {
-	t.Helper()
-	select {
-	case r := <-l.result:
-		if r.err != nil {
-			t.Errorf("the load's caller: %v", r.err)
-		}
-		return r.v
-	case <-time.After(time.Minute):
-		t.Fatal("the load's caller got nothing within a minute")
-		return ""
-	}
-}
-
-// give ends the load.
-func (l *load) give(v string) { l.end <- result{v: v} }
-
-// call makes a call whose own fn returns v, and returns what it got.
-func (n node) call(t *testing.T, key, v string) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	got, err, _ := n.DoContext(ctx, key, func(context.Context) (string, error) { return v, nil })
-	if err != nil {
-		t.Errorf("DoContext(%q): %v", key, err)
-	}
-	return got
-}
-
-func (n node) forget(t *testing.T, key string) {
-	t.Helper()
-	if err := n.Forget(t.Context(), key); err != nil {
-		t.Fatalf("Forget(%q): %v", key, err)
-	}
-}
-
-func wantGot(t *testing.T, who, got, want string) {
-	t.Helper()
-	if got != want {
-		t.Errorf("%s got %q, want %q", who, got, want)
-	}
-}
 
 // A load that runs without the engine has no record that a Forget could find.
 // So it is not joined any more once the engine answers.
@@ -166,7 +35,7 @@ func TestForgetReachesALoadWithoutEngine(t *testing.T) {
 				time.Sleep(news)
 				wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
 				old.give("old")
-				wantGot(t, "the caller from before", old.wait(t), "old")
+				old.want(t, "the caller from before", "old")
 			})
 		})
 	}
@@ -176,23 +45,16 @@ func TestForgetReachesALoadWithoutEngine(t *testing.T) {
 func TestForgetReachesALoadAfterAWithheldValue(t *testing.T) {
 	inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
 		first := n[0].begin(t, "k")
-		var old *load
-		began := make(chan struct{})
-		go func() {
-			old = n[1].begin(t, "k")
-			close(began)
-		}()
-		synctest.Wait()
+		old := n[1].ask(t, "k")
 		time.Sleep(time.Second)
 		first.give(unencodable)
-		<-first.result
-		<-began
+		old.awaitFn(t)
 		time.Sleep(5 * lease / 2)
 		n[2].forget(t, "k")
 		time.Sleep(news)
 		wantGot(t, "a call after Forget", n[1].call(t, "k", "new"), "new")
 		old.give("old")
-		wantGot(t, "the caller from before", old.wait(t), "old")
+		old.want(t, "the caller from before", "old")
 	}, fleet.Encoding(codec{}))
 }
 
@@ -209,7 +71,7 @@ func TestForgetReachesAHolderThatWasCutOff(t *testing.T) {
 				n[1].forget(t, "k")
 				time.Sleep(news)
 				wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
-				wantGot(t, "the caller from before, whose lease was lost", old.wait(t), "new")
+				old.want(t, "the caller from before, whose lease was lost", "new")
 			})
 		})
 	}
@@ -224,7 +86,7 @@ func TestForgetReachesAHolderWhoseRecordIsGone(t *testing.T) {
 		n[1].forget(t, "k")
 		time.Sleep(news)
 		wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
-		wantGot(t, "the caller from before, whose lease was lost", old.wait(t), "new")
+		old.want(t, "the caller from before, whose lease was lost", "new")
 	})
 }
 
@@ -246,11 +108,46 @@ func TestLateClaimDoesNotDefeatForget(t *testing.T) {
 				synctest.Wait()
 				time.Sleep(lease / 4)
 				old.give("old")
-				wantGot(t, "the caller from before", old.wait(t), "old")
+				old.want(t, "the caller from before", "old")
 				wantGot(t, "a call after Forget", <-newer, "new")
 			})
 		})
 	}
+}
+
+// The same if another load has begun and ended since the Forget.
+func TestLateClaimAfterANewerLoad(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Held: true}})
+		old := n[0].begin(t, "k")
+		n[1].forget(t, "k")
+		wantGot(t, "the first call after Forget", n[1].call(t, "k", "new"), "new")
+		time.Sleep(5 * time.Second / 2) // until nothing of that is left
+		n[0].line.SetLine(good)         // the claim arrives
+		time.Sleep(100 * time.Millisecond)
+		newer := make(chan string)
+		go func() { newer <- n[1].call(t, "k", "newer") }()
+		time.Sleep(lease / 4)
+		old.give("old")
+		old.want(t, "the caller from before", "old")
+		wantGot(t, "the second call after Forget", <-newer, "newer")
+	})
+}
+
+// A claim that got through, but was not answered, has been forgotten when its
+// process finds it, and no news tells of that.
+func TestForgetReachesAClaimThatWasNotAnswered(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		deaf := enginetest.Way{Held: true}
+		n[0].line.SetLine(enginetest.Line{Answers: enginetest.Way{Lost: true}, News: deaf})
+		old := n[0].begin(t, "k")
+		n[1].forget(t, "k")
+		n[0].line.SetLine(enginetest.Line{News: deaf})
+		time.Sleep(2 * lease)
+		wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
+		old.give("old")
+		old.want(t, "the caller from before", "old")
+	})
 }
 
 // The answer to a claim is lost. When the claim is found to have got through,
@@ -265,7 +162,7 @@ func TestClaimThatIsReadBackIsRenewedAtOnce(t *testing.T) {
 		n[0].line.SetLine(good)
 		time.Sleep(3 * time.Second)
 		l.give("v")
-		wantGot(t, "where fn ran", l.wait(t), "v")
+		l.want(t, "where fn ran", "v")
 		wantGot(t, "elsewhere", <-there, "v")
 	}, fleet.Lease(2*time.Second), fleet.EngineTimeout(500*time.Millisecond))
 }
@@ -286,7 +183,7 @@ func TestWithheldValueWithRequireEngine(t *testing.T) {
 					running--
 					return unencodable, nil
 				})
-				results <- result{v, err}
+				results <- result{v: v, err: err}
 			}()
 		}
 		for range n {
@@ -300,7 +197,8 @@ func TestWithheldValueWithRequireEngine(t *testing.T) {
 	}, fleet.RequireEngine(), fleet.Encoding(codec{}))
 }
 
-// Forget gives the load of a dead process no more time.
+// Forget gives the load of a dead process no more time, but for rounding it to
+// the engine's unit.
 func TestForgetDoesNotProlongATakeover(t *testing.T) {
 	inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
 		n[0].begin(t, "k")
@@ -313,10 +211,154 @@ func TestForgetDoesNotProlongATakeover(t *testing.T) {
 		})
 		time.Sleep(3500 * time.Millisecond)
 		n[2].forget(t, "k")
-		if d := <-tookOver; d < 4*time.Second-100*time.Millisecond || d > 5*time.Second {
-			t.Errorf("took over after %v, want the lease of 4s, and a second at most", d)
+		unit := n[0].line.Limits().Granularity
+		if d := <-tookOver; d < 4*time.Second || d > 5*time.Second+unit {
+			t.Errorf("took over after %v, want the lease of 4s, and at most a second and %v", d, unit)
 		}
 	}, fleet.Lease(4*time.Second), fleet.EngineTimeout(time.Second))
+}
+
+// A Forget that comes when the engine is about to end the lease, or has failed
+// to, or that is broken off, gives the dead process no more time either.
+func TestForgetDoesNotProlongATakeoverInAnyCase(t *testing.T) {
+	for name, tt := range map[string]struct {
+		after  time.Duration
+		writes int // after which the forgetter is cut off
+	}{
+		"late":              {4*time.Second + late - 100*time.Millisecond, 100},
+		"after one write":   {3 * time.Second, 1},
+		"after two writes":  {3 * time.Second, 2},
+		"after all of them": {3 * time.Second, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
+				n[0].begin(t, "k")
+				n[0].line.SetLine(cut)
+				died := time.Now()
+				tookOver := make(chan time.Duration, 1)
+				go n[1].DoContext(t.Context(), "k", func(context.Context) (string, error) {
+					tookOver <- time.Since(died)
+					return "v", nil
+				})
+				time.Sleep(tt.after)
+				writes := 0
+				n[2].asked.before = func(engine.Name) {
+					if writes++; writes > tt.writes {
+						n[2].line.SetLine(cut)
+					}
+				}
+				n[2].Forget(t.Context(), "k") // which may fail
+				if d := <-tookOver; d < 4*time.Second || d > 5*time.Second {
+					t.Errorf("took over after %v, want the lease of 4s, and a second at most", d)
+				}
+			}, fleet.Lease(4*time.Second), fleet.EngineTimeout(time.Second))
+		})
+	}
+}
+
+// The lease of a dead process ends between the moment when a call finds it
+// and that when its watch begins. The watch says what is not there.
+func TestLeaseEndsBeforeTheWatchBegins(t *testing.T) {
+	for d := -6 * time.Millisecond; d < 0; d += time.Millisecond / 4 {
+		t.Run(d.String(), func(t *testing.T) {
+			inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+				n[0].begin(t, "k")
+				n[0].line.SetLine(cut)
+				died := time.Now()
+				time.Sleep(lease + late + d)
+				wantGot(t, "a call", n[1].call(t, "k", "v"), "v")
+				if d := time.Since(died); d > lease+time.Second {
+					t.Errorf("took over after %v, want the lease of 10s, and a second at most", d)
+				}
+			})
+		})
+	}
+}
+
+// The load ends, and another begins, while Forget is at work. A process that
+// has not heard of it waits for the copy until the end of the lease at most.
+func TestForgetLeavesACopyForALeaseAtMost(t *testing.T) {
+	inFleet(t, 4, func(t *testing.T, store *enginetest.Fake, n []node) {
+		first := n[0].begin(t, "k")
+		returned := make(chan time.Time)
+		go func() {
+			n[1].call(t, "k", "own")
+			returned <- time.Now()
+		}()
+		time.Sleep(news)
+		n[1].line.SetLine(enginetest.Line{News: enginetest.Way{Held: true}})
+		var ended time.Time
+		n[2].asked.before = func(name engine.Name) {
+			if name.Part == "current" && ended.IsZero() {
+				first.give("first")
+				first.wait(t)
+				ended = time.Now()
+				second := n[3].begin(t, "k")
+				time.AfterFunc(time.Second, func() { second.give("second") })
+				n[1].line.LoseWatches() // it hears only of what is there now
+				n[1].line.SetLine(good)
+			}
+		}
+		n[2].forget(t, "k")
+		if d := (<-returned).Sub(ended); d > lease+2*time.Second {
+			t.Errorf("the process that waited for the first load returned %v after its end, want the lease and two seconds at most", d)
+		}
+	})
+}
+
+// A codec that panics is a load that panics: the others hear of it at once.
+func TestMarshalPanicReachesEveryProcess(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		panics := make(chan any)
+		go func() {
+			defer func() { panics <- recover() }()
+			n[0].DoContext(t.Context(), "k", func(context.Context) (string, error) {
+				time.Sleep(time.Second)
+				return explosive, nil
+			})
+		}()
+		time.Sleep(news)
+		began := time.Now()
+		_, err, _ := n[1].DoContext(t.Context(), "k", never)
+		if remote, ok := errors.AsType[*fleet.RemoteError](err); !ok || time.Since(began) > time.Second+news {
+			t.Errorf("elsewhere: %v after %v, want a RemoteError after 1s", remote, time.Since(began))
+		}
+		if p := <-panics; p == nil {
+			t.Error("where fn ran: no panic")
+		}
+	}, fleet.Encoding(codec{}))
+}
+
+// A holder whose lease was lost, and whose connection is then down, waits for
+// it without using the processor. (In a bubble no time would pass.)
+func TestHolderWaitsForItsConnection(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		l := n[0].begin(t, "k")
+		store.StepClock(time.Hour)
+		time.Sleep(time.Second)
+		n[0].line.SetLine(cut)
+		time.Sleep(time.Second)
+		l.give("v")
+		l.want(t, "the caller", "v")
+	})
+}
+
+// A holder that hears no news has found that its lease was lost. It asks once
+// more when fn has returned, since another load may have begun meanwhile.
+func TestHolderAsksAgainBeforeItGivesItsOwnValue(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		old := n[0].begin(t, "k")
+		n[0].line.SetLine(deaf)
+		store.StepClock(time.Hour)
+		time.Sleep(lease/2 + time.Second)
+		newer := n[1].begin(t, "k")
+		old.give("old")
+		n[0].line.SetLine(good)
+		time.Sleep(time.Second)
+		newer.give("new")
+		newer.want(t, "the newer load's caller", "new")
+		old.want(t, "the older load's caller", "new")
+	})
 }
 
 // A call that joins where the holder is cut off gets no old value, however
@@ -330,7 +372,7 @@ func TestLateJoinerOfACutOffHolder(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		wantGot(t, "a call at the holder, 15 s later", n[0].call(t, "k", "newest"), "newest")
 		n[0].line.SetLine(good)
-		wantGot(t, "the holder's first caller", old.wait(t), "newer")
+		old.want(t, "the holder's first caller", "newer")
 	}, fleet.Linger(time.Hour))
 }
 
@@ -342,7 +384,7 @@ func TestHeldUpResultIsDeliveredWithinTheLeaseOrNot(t *testing.T) {
 				l := n[0].begin(t, "k")
 				n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Late: late}})
 				l.give("old")
-				wantGot(t, "where fn ran", l.wait(t), "old")
+				l.want(t, "where fn ran", "old")
 				n[0].line.SetLine(cut)
 				want := "old" // its holder could not say that it has ended
 				if late > lease {
@@ -380,39 +422,66 @@ func TestSilentEngineCostsOneCall(t *testing.T) {
 	})
 }
 
+// The call that is to find out whether a silent engine answers again may have
+// no connection. That does not make the next ones wait.
+func TestCallThatAsksAgainMayFail(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Lost: true}})
+		n[0].call(t, "k", "v")
+		time.Sleep(2 * lease) // until nobody asks
+		n[0].line.SetLine(cut)
+		n[0].call(t, "k", "v")
+		n[0].line.SetLine(good)
+		n[0].call(t, "k", "v")
+		if s := n[0].Stats(); s.Fallbacks != 2 {
+			t.Errorf("%d fallbacks of 3 calls, want 2", s.Fallbacks)
+		}
+	})
+}
+
+// An engine that refuses all writes costs a process few goroutines.
+func TestBrokenEngineCostsFewGoroutines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := enginetest.NewFake(enginetest.FakeOptions{})
+		defer store.Close()
+		g, err := fleet.New[string](refusesWrites{store.Connect()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := runtime.NumGoroutine()
+		for i := range 1000 {
+			if v, err, _ := g.DoContext(t.Context(), fmt.Sprint(i), returns("v")); v != "v" || err != nil {
+				t.Fatalf("DoContext: %q, %v, want v", v, err)
+			}
+		}
+		if n := runtime.NumGoroutine() - before; n > 200 {
+			t.Errorf("%d goroutines more, want at most 200", n)
+		}
+		time.Sleep(2 * lease)
+	})
+}
+
+type refusesWrites struct{ *enginetest.Conn }
+
+func (refusesWrites) Write(context.Context, engine.Name, engine.Put) (uint64, error) {
+	return 0, errors.New("refused")
+}
+
 // One request that is not answered says nothing, if others are.
 func TestOneSlowRequestDoesNotMakeAnEngineSilent(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
 		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Late: 2 * timeout}})
-		began := make(chan *load)
-		go func() { began <- n[0].begin(t, "slow") }()
+		l := n[0].ask(t, "slow")
 		synctest.Wait()
 		n[0].line.SetLine(good)
 		time.Sleep(timeout / 2)
 		n[0].call(t, "k", "v")
-		l := <-began
+		l.awaitFn(t)
 		n[0].call(t, "k", "v")
 		if s := n[0].Stats(); s.Fallbacks != 1 {
 			t.Errorf("%d fallbacks of 3 calls, want 1", s.Fallbacks)
 		}
 		l.give("v")
-		l.wait(t)
+		l.want(t, "the slow one", "v")
 	})
-}
-
-const unencodable = "unencodable"
-
-// A codec does not encode one value.
-type codec struct{}
-
-func (codec) Marshal(v any) ([]byte, error) {
-	if v == unencodable {
-		return nil, errors.New("unencodable")
-	}
-	return []byte(v.(string)), nil
-}
-
-func (codec) Unmarshal(data []byte, v any) error {
-	*v.(*string) = string(data)
-	return nil
 }

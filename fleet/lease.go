@@ -27,8 +27,9 @@ func (f *flight[V]) load() (V, error) {
 	return f.await()
 }
 
-// lead runs fn while keepLease renews the lease, and publishes how fn ended.
+// lead runs fn while keepLease tends the lease, and publishes how fn ended.
 func (f *flight[V]) lead() (v V, err error, superseded bool) {
+	f.began = time.Now()
 	ctx, cancel := context.WithCancel(f.ctx)
 	defer cancel()
 	stop := f.keepLease(cancel)
@@ -37,9 +38,10 @@ func (f *flight[V]) lead() (v V, err error, superseded bool) {
 		if returned {
 			return
 		}
-		// fn panicked or exited. The others have to hear of it first: if the
-		// panic ends this process, they would take over and end in turn.
-		p := recover() // nil if fn exited
+		// fn panicked or exited, or the codec did. The others have to hear of it
+		// first: if the panic ends this process, they would take over and end in
+		// turn.
+		p := recover() // nil after a Goexit
 		stop()
 		f.publish(record{State: failed, body: message(p)})
 		if p != nil {
@@ -47,13 +49,18 @@ func (f *flight[V]) lead() (v V, err error, superseded bool) {
 		}
 	}()
 	v, err = f.run(ctx)
+	var r record
+	switch {
+	case err == nil:
+		r = f.success(v)
+	case ctx.Err() == nil:
+		r = record{State: failed, body: message(err)}
+	}
 	returned = true
 	stop()
 	switch {
-	case err == nil:
-		return v, nil, f.publish(f.success(v))
-	case ctx.Err() == nil:
-		return v, err, f.publish(record{State: failed, body: message(err)})
+	case r.State != free:
+		return v, err, f.publish(r)
 	case f.ctx.Err() != nil: // every caller has left
 		f.publish(record{})
 		return v, f.ctx.Err(), false
@@ -94,33 +101,8 @@ func (f *flight[V]) keepLease(lose context.CancelFunc) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(f.ctx))
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		due := time.NewTimer(0) // to find out about the claim
-		defer due.Stop()
-		if f.claimed == claimed {
-			f.view.watch()
-			due.Reset(time.Until(f.leaseEnd) - f.group.lease/2)
-		}
-		for {
-			select {
-			case e, open := <-f.view.updates:
-				f.view.handleUpdate(e, open)
-				part, r := f.view.find(f.token)
-				if part != now && r.State == pending {
-					f.detach() // it was forgotten
-				}
-				if r.State != pending {
-					due.Reset(0)
-				}
-			case <-due.C:
-				next, superseded := f.tend(ctx)
-				if superseded {
-					lose()
-					return
-				}
-				due.Reset(next)
-			case <-ctx.Done():
-				return
-			}
+		if f.tendUntil(ctx) {
+			lose()
 		}
 	})
 	return func() {
@@ -129,59 +111,104 @@ func (f *flight[V]) keepLease(lose context.CancelFunc) (stop func()) {
 	}
 }
 
-// tend does what is due for the lease, and returns when to do it again.
+// tendUntil tends the lease until ctx is done, or until another load has
+// superseded this one.
+func (f *flight[V]) tendUntil(ctx context.Context) (superseded bool) {
+	due := time.NewTimer(0)
+	defer due.Stop()
+	if f.claim == claimMade {
+		f.view.watch()
+		due.Reset(f.untilRenewal())
+	}
+	for {
+		part, r := f.view.find(f.token)
+		if part != current && r.State == pending {
+			f.detach() // it was forgotten
+		}
+		select {
+		case e, open := <-f.view.updates:
+			f.view.handleUpdate(e, open)
+			_, r := f.view.find(f.token)
+			switch {
+			case !open:
+				due.Reset(f.untilRetry()) // which watches again
+			case r.State != pending:
+				due.Reset(0)
+			}
+		case <-due.C:
+			var next time.Duration
+			next, superseded = f.tend(ctx)
+			if superseded {
+				return true
+			}
+			due.Reset(next)
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// tend does what is due for the lease, and returns how long to wait before it
+// is called again.
 //
-// It detaches the flight wherever the engine answers but has no record of the
-// load that a Forget could find, or has not answered for a lease.
+// It detaches the flight when the engine answers but has no record of the load
+// that a Forget could find, and when the engine has not answered a holder for
+// a lease.
 func (f *flight[V]) tend(ctx context.Context) (next time.Duration, superseded bool) {
-	begun := time.Now()
-	retry := func() time.Duration { return min(again, f.group.lease/8) - time.Since(begun) }
-	switch f.claimed {
-	case unclaimed:
-		if f.group.client.available() != nil || f.view.fetch(ctx, "") != nil {
-			return retry(), false
+	switch f.claim {
+	case claimNone:
+		err := f.group.client.available()
+		if err == nil {
+			err = f.view.fetch(ctx, "")
+		}
+		if err != nil {
+			return f.untilRetry(), false
 		}
 		f.detach()
-		return never, false
-	case unanswered:
-		if f.settleClaim(ctx) != nil {
-			return retry(), false
+		return forever, false
+	case claimUnknown:
+		err := f.settle(ctx)
+		if err != nil {
+			return f.untilRetry(), false
 		}
-		if f.claimed == claimed {
-			return 0, false // nobody knows when its lease began
+		if f.claim != claimMade {
+			f.detach()
+			return f.untilRetry(), false // it may still arrive
 		}
-		f.detach()
-		return retry(), false // it may still arrive
+		f.view.watch()
+		return f.untilRenewal(), false
 	}
 	f.view.watch()
 	err := f.renew(ctx)
+	if err == nil {
+		return f.untilRenewal(), false
+	}
 	if errors.Is(err, engine.ErrTaken) {
 		err = f.view.fetch(ctx, f.token)
-		part, r := f.view.find(f.token)
-		switch {
-		case err != nil:
-		case r.State == pending && part == now:
-			return 0, false // a renewal of ours whose answer was lost
-		case r.State == pending:
-			f.detach()
-			return 0, false
-		case f.superseded():
-			return 0, true
-		default: // the lease is lost, and nobody has taken over
-			f.detach()
-			return f.group.lease / 2, false
-		}
 	}
-	if err != nil {
+	_, r := f.view.find(f.token)
+	switch {
+	case err != nil:
 		if time.Now().After(f.leaseEnd) {
 			f.detach()
 		}
-		return retry(), false
+		return f.untilRetry(), false
+	case r.State == pending: // it has moved, or a renewal got through whose answer was lost
+		return 0, false
+	case f.superseded():
+		return 0, true
 	}
-	return time.Until(f.leaseEnd) - f.group.lease/2, false
+	f.detach() // the lease is lost, and nobody has taken over
+	return f.group.lease / 2, false
 }
 
-const never = math.MaxInt64
+const forever = math.MaxInt64
+
+// untilRetry returns how long to wait after a request that failed. There are
+// some tries before the lease ends.
+func (f *flight[V]) untilRetry() time.Duration { return min(again, f.group.lease/8) }
+
+func (f *flight[V]) untilRenewal() time.Duration { return time.Until(f.leaseEnd) - f.group.lease/2 }
 
 // renew begins the lease anew. The error is ErrTaken also where the record is
 // not known to be there.
@@ -193,126 +220,146 @@ func (f *flight[V]) renew(ctx context.Context) error {
 	sent := time.Now()
 	// Not given up when fn returns: the answer has the revision that the result
 	// has to replace.
-	if err := f.view.write(context.WithoutCancel(ctx), part, f.pending(), f.group.lease); err != nil {
-		return err
-	}
-	f.leaseEnd = sent.Add(f.group.lease)
-	return nil
-}
-
-// superseded reports whether another load has the key.
-func (f *flight[V]) superseded() bool {
-	r := f.view.seen[now]
-	return r.Token != "" && r.Token != f.token && r.State != moved
-}
-
-// settleClaim asks the engine whether the claim got through. If it did, but is
-// not known to be there within a lease, the claim is released.
-//
-// It is tempting to use it all the same. But the load may have begun before a
-// Forget that found nothing, and left a record for a lease; a claim that
-// arrives after that would let later callers join.
-func (f *flight[V]) settleClaim(ctx context.Context) error {
-	if err := f.view.fetch(ctx, f.token); err != nil {
-		return err
-	}
-	part, r := f.view.find(f.token)
-	switch {
-	case r.State != pending:
-		return nil // it was refused, or is still on its way
-	case time.Since(f.sent) < f.group.lease:
-		f.claimed, f.leaseEnd = claimed, f.sent.Add(f.group.lease)
-		return nil
-	}
-	err := f.view.write(ctx, part, record{}, f.group.linger)
+	err := f.view.write(context.WithoutCancel(ctx), part, f.pending(), f.group.lease)
 	if err == nil {
-		f.claimed = unclaimed
+		f.leaseEnd = sent.Add(f.group.lease)
 	}
 	return err
 }
 
+// superseded reports whether another load has the key.
+func (f *flight[V]) superseded() bool {
+	r := f.view.seen[current]
+	return r.Token != "" && r.Token != f.token
+}
+
+// settle asks the engine whether the claim got through. If it did before fn
+// began, the lease is renewed at once, since nobody knows how much of it is
+// left. If it did later, the claim is released.
+//
+// It is tempting to use it all the same. But then fn may have read the database
+// before a Forget that found no record, and calls after that Forget would join.
+func (f *flight[V]) settle(ctx context.Context) error {
+	err := f.view.fetch(ctx, f.token)
+	if err != nil {
+		return err
+	}
+	part, r := f.view.find(f.token)
+	if r.State != pending {
+		return nil // it was refused, or is still on its way
+	}
+	err = f.renew(ctx)
+	if err != nil {
+		return err
+	}
+	renewed := time.Now()
+	if !f.began.IsZero() {
+		err = f.view.fetchPart(ctx, part)
+		if err != nil {
+			return err
+		}
+		// The clocks of two servers of an engine may differ a little, so not any
+		// time before fn began will do.
+		age := f.view.seen[part].time.Sub(r.time)
+		early := f.sent.Add(f.began.Sub(f.sent) / 2)
+		if renewed.Add(-age).After(early) {
+			err = f.view.write(ctx, part, record{}, f.group.linger)
+			if err == nil {
+				f.claim = claimNone
+			}
+			return err
+		}
+	}
+	f.claim = claimMade
+	return nil
+}
+
 // publish replaces the pending record by r. One that is free releases the key.
 func (f *flight[V]) publish(r record) (superseded bool) {
-	switch f.claimed {
-	case unclaimed:
+	if f.claim == claimNone {
 		return false
-	case unanswered:
-		f.releaseLater()
-		return false
-	}
-	unsent := func() {
-		if r.State != free {
-			f.group.unsent.Add(1)
-		}
 	}
 	if r.State != free {
 		r.Token = f.token
 	}
+	published := false
+	if f.claim == claimMade {
+		published, superseded = f.tryPublish(&r)
+	}
+	if !published && !superseded {
+		f.releaseLater()
+	}
+	if f.claim == claimMade && r.State != free && !superseded && (!published || r.State == withheld) {
+		f.group.unsent.Add(1)
+	}
+	return superseded
+}
+
+// tryPublish writes r, and makes sure that it has arrived. A value that the
+// engine does not take makes r one that is withheld.
+func (f *flight[V]) tryPublish(r *record) (published, superseded bool) {
 	v := f.view
 	ctx := context.WithoutCancel(f.ctx) // some callers may have left, but the others wait
 	const enough = 5                    // more than renewals whose answer was lost, and a Forget
+	asked := false
 	for range enough {
 		part, there := v.find(f.token)
-		var err error
 		switch {
 		case there.State == pending:
-			err = v.write(ctx, part, r, f.group.linger)
+			err := v.write(ctx, part, *r, f.group.linger)
+			if err == nil {
+				return true, false
+			}
 			if errors.Is(err, engine.ErrTooLarge) && r.State != withheld {
 				f.group.warn("a value is too large, so every process loads for itself", err)
-				r.State, r.body = withheld, nil
+				*r = record{State: withheld, Token: f.token}
 				continue
 			}
-			if err == nil && r.State == withheld {
-				unsent()
-			}
-			if err == nil {
-				return false
-			}
-		case there.State.finished(): // by a write whose answer was lost
-			return false
-		case v.fresh:
-			if f.superseded() {
-				return true
-			}
-			unsent()
-			return false
+		case there.State.finished():
+			return true, false // it had arrived, and only the answer was lost
+		case asked:
+			return false, f.superseded()
 		}
-		if v.fetch(ctx, f.token) != nil {
-			break
-		}
-		if _, r := v.find(f.token); errors.Is(err, engine.ErrTaken) && r.rev == there.rev {
-			break // by a write of ours that is not decided yet
+		asked = true
+		err := v.fetch(ctx, f.token)
+		if err != nil {
+			return false, false
 		}
 	}
-	unsent()
-	f.releaseLater()
-	return false
+	return false, false
 }
 
 // releaseLater goes on trying, on another goroutine, to release a record that
 // is not renewed any more, so that the others need not wait for the end of
 // its lease. A claim that was not answered may still arrive.
 //
-// It is tempting to publish the result once more instead. But somebody may have
+// It is tempting to publish the result once more instead. But a caller may have
 // had it here, and called again.
 func (f *flight[V]) releaseLater() {
+	g := f.group
+	const enough = 100 // at a time; the leases of others end by themselves
+	if g.releasing.Add(1) > enough {
+		g.releasing.Add(-1)
+		return
+	}
 	v := f.view.clone()
 	ctx := context.WithoutCancel(f.ctx)
-	token, mayArrive := f.token, f.claimed == unanswered
-	lease, linger := f.group.lease, f.group.linger
+	token, mayArrive := f.token, f.claim == claimUnknown
+	pause := f.untilRetry()
 	go func() {
-		for end := time.Now().Add(lease); time.Now().Before(end); time.Sleep(again) {
+		defer g.releasing.Add(-1)
+		for end := time.Now().Add(g.lease); time.Now().Before(end); time.Sleep(pause) {
 			err := v.fetch(ctx, token)
+			if err != nil {
+				continue
+			}
 			part, r := v.find(token)
-			switch {
-			case errors.Is(err, engine.ErrClosed):
-				return
-			case err != nil:
-			case r.State == pending:
-				if v.write(ctx, part, record{}, linger) == nil {
-					return
-				}
-			case !mayArrive:
+			if r.State == pending {
+				err = v.write(ctx, part, record{}, g.linger)
+			} else if mayArrive {
+				continue
+			}
+			if err == nil {
 				return
 			}
 		}

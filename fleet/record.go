@@ -13,9 +13,9 @@ import (
 // A record is what the engine holds under one part of a key: a line of JSON,
 // and after it the value or the message.
 //
-// A key has a part for the load that can be joined, now, and one for each of
-// its loads that was forgotten, called by the load's token. The head of
-// flight.go says who may write what.
+// A key has a part for the load that can be joined, current, and one for each
+// of its loads that was forgotten, named by the load's token. The head of
+// flight.go says which process writes what.
 type record struct {
 	State state  `json:"state"`
 	Token string `json:"token,omitempty"` // of the load; no two have the same
@@ -27,14 +27,14 @@ type record struct {
 	time time.Time // when it was written, by the engine's clock
 }
 
-const now = "now" // no token is in lower case
+const current = "current" // no token is in lower case
 
 type state string
 
 const (
 	free     state = ""         // nothing is there, or what a released or expired record leaves
 	pending  state = "pending"  // fn runs, and its holder renews the record
-	moved    state = "moved"    // the load was forgotten, and goes on under its token
+	moved    state = "moved"    // a load was forgotten, and goes on in a part of its own
 	done     state = "done"     // body is the encoded value
 	failed   state = "failed"   // body is the message
 	withheld state = "withheld" // the value could not be sent

@@ -24,6 +24,7 @@ type view struct {
 
 	updates <-chan engine.Entry // the news of the key; nil if it is not watched
 	unwatch context.CancelFunc
+	untold  map[string]uint64 // revisions that were seen before the watch began, until it tells of their parts
 }
 
 func newView(c *client, key string) *view {
@@ -40,8 +41,8 @@ func (v *view) clone() *view {
 // find returns the record of the load with a token, and the part it is under.
 // The record is free where the load is not known to be anywhere.
 func (v *view) find(token string) (part string, r record) {
-	if r := v.seen[now]; r.Token == token && r.State != moved {
-		return now, r
+	if r := v.seen[current]; r.Token == token {
+		return current, r
 	}
 	return token, v.seen[token]
 }
@@ -72,10 +73,10 @@ func (v *view) write(ctx context.Context, part string, r record, ttl time.Durati
 // The order matters: a Forget writes the new place first, so that a load that
 // is no longer in the old one is found in the new.
 func (v *view) fetch(ctx context.Context, token string) error {
-	if err := v.fetchPart(ctx, now); err != nil {
+	if err := v.fetchPart(ctx, current); err != nil {
 		return err
 	}
-	if r := v.seen[now]; token != "" && (r.Token != token || r.State == moved) {
+	if token != "" && v.seen[current].Token != token {
 		if err := v.fetchPart(ctx, token); err != nil {
 			return err
 		}
@@ -107,6 +108,13 @@ func (v *view) fetchPart(ctx context.Context, part string) error {
 // observe notes what the watch tells, unless something later is known: the
 // news may be behind the answers to requests.
 func (v *view) observe(e engine.Entry) {
+	if e.Part == "" { // the watch has told of all that was there when it began
+		for part, rev := range v.untold {
+			v.observe(engine.Entry{Part: part, Rev: rev, Gone: true})
+		}
+		return
+	}
+	delete(v.untold, e.Part)
 	last := v.seen[e.Part]
 	if e.Rev > last.rev || e.Gone && e.Rev == last.rev {
 		v.seen[e.Part], v.fresh = recordOf(e), false
@@ -125,7 +133,13 @@ func (v *view) watch() {
 	if v.updates != nil {
 		return
 	}
-	v.stopWatching()
+	v.stopWatching() // one that was lost
+	v.untold = make(map[string]uint64)
+	for part, r := range v.seen {
+		if r.State != free {
+			v.untold[part] = r.rev
+		}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	v.updates, v.unwatch = v.engine.Watch(ctx, v.key), cancel
 }

@@ -44,7 +44,7 @@ var (
 	loadTo = func(context.Context) (user, error) { return alice, nil }
 )
 
-// An empty cache keeps nothing, and a full one has what it is asked for.
+// An empty cache has no value, and a full one has a value for every key.
 type (
 	empty struct{}
 	full  struct{}
@@ -58,15 +58,15 @@ func (full) Get(string) (user, bool) { return alice, true }
 func (full) Set(string, user)        {}
 func (full) Delete(string)           {}
 
-// A subject is something to be counted: new returns a function that makes one
-// call, and calls is the n of the package comment.
+// A subject is a call to be counted: new returns a function that makes one call,
+// and calls is the n of the package comment.
 type subject struct {
 	name  string
 	calls int
 	new   func() func()
 }
 
-// Fewer calls where each takes a goroutine, which valgrind is slow to run.
+// If a call starts a goroutine, fewer calls are made, because valgrind runs them slowly.
 const (
 	many = 20_000
 	some = 5_000
@@ -74,11 +74,11 @@ const (
 
 func cancelable() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
-	_ = cancel // never: it lives as long as the program
+	_ = cancel // not called: the context lasts as long as the program
 	return ctx
 }
 
-// up starts calls for n other keys, which stay up.
+// up starts calls for n other keys, which do not end.
 func up(n int, do func(key string, fn func() user)) {
 	for i := range n {
 		started := make(chan struct{})
@@ -211,7 +211,7 @@ func table(run string) error {
 
 var collected = regexp.MustCompile(`Collected : (\d+)`)
 
-// count returns how many instructions the program takes that makes n calls of
+// count returns the number of instructions of a program that makes n calls of
 // subject i.
 func count(i, n int) (int, error) {
 	exe, err := os.Executable()
@@ -220,7 +220,7 @@ func count(i, n int) (int, error) {
 	}
 	cmd := exec.Command("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
 		exe, "-one", strconv.Itoa(i), "-calls", strconv.Itoa(n))
-	// The signals with which the runtime preempts goroutines upset valgrind.
+	// The signals by which the runtime preempts goroutines disturb valgrind.
 	cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1")
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -1,5 +1,9 @@
-// A program as it is written for golang.org/x/sync/singleflight. The test
-// runs it as it stands, and with this import path replaced.
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+// This program was written for golang.org/x/sync/singleflight. The test runs it as it
+// is, and with that import path replaced.
 package main
 
 import (

@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -23,7 +27,7 @@ import (
 
 type intCache = singleflight.Cache[int, int]
 
-// intCaches are the caches of main, for cachetest.
+// intCaches lists the caches of main, with the types that cachetest needs.
 var intCaches = []struct {
 	name string
 	open func() (cache intCache, stop func())
@@ -53,7 +57,7 @@ func each(t *testing.T, test func(t *testing.T, cache intCache)) {
 	}
 }
 
-// inBubble is each in a synctest bubble, which fails if a goroutine is left.
+// inBubble is like each, but in a synctest bubble, which fails if a goroutine is left.
 func inBubble(t *testing.T, test func(t *testing.T, cache intCache)) {
 	for _, c := range intCaches {
 		t.Run(c.name, func(t *testing.T) {
@@ -73,7 +77,7 @@ func pick[T any](long, short T) T {
 	return long
 }
 
-// What the program prints: two loads for four thousand reads.
+// The program prints two loads for four thousand reads.
 func TestRun(t *testing.T) {
 	var out bytes.Buffer
 	if err := run(t.Context(), &out); err != nil {
@@ -87,8 +91,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// A write overtakes a load that has read the old user already. Who reads
-// afterwards gets the new one, at once and when the old load has ended.
+// A write overtakes a load that has already read the old user. A read after the
+// write returns the new user, both before and after the old load has ended.
 func TestWriteOvertakesLoad(t *testing.T) {
 	for _, c := range caches {
 		for _, later := range []time.Duration{0, time.Second} {
@@ -119,7 +123,7 @@ func TestWriteOvertakesLoad(t *testing.T) {
 	}
 }
 
-// The adapter does what a Cache does.
+// The adapter does what the Cache interface asks for.
 func TestAdapter(t *testing.T) {
 	each(t, func(t *testing.T, cache intCache) {
 		want := func(when string, v int, ok bool) {
@@ -191,7 +195,7 @@ func raceEnabled() bool {
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
-// Once Invalidate has returned, nothing older than the write is read, or is
+// Once Invalidate has returned, no value that is older than the write is read, is
 // in the cache, or comes into it.
 func TestNothingOld(t *testing.T) {
 	t.Run("bubble", func(t *testing.T) {
@@ -221,8 +225,8 @@ func wantNothingOld(t *testing.T, cache intCache, d time.Duration) {
 	waitIdle(t, &g)
 }
 
-// The control of TestNothingOld: what is written by hand around DoContext
-// finds old values in each of the caches.
+// The control of TestNothingOld: a read-through cache that is written by hand with
+// DoContext finds old values, with each of the caches.
 func TestOldByHand(t *testing.T) {
 	t.Run("bubble", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, cache intCache) {
@@ -241,7 +245,7 @@ func TestOldByHand(t *testing.T) {
 	})
 }
 
-// wantOld runs until something old is found, for half a minute at most.
+// wantOld runs until an old value is found, for at most half a minute.
 func wantOld(t *testing.T, store func() cachetest.Store) {
 	t.Helper()
 	for seed := range uint64(60) {
@@ -263,8 +267,8 @@ func waitIdle(t *testing.T, g *singleflight.Group[int, int]) {
 	}
 }
 
-// The callbacks that may forget do so here, for each entry that has been
-// evicted from a cache of two entries for three keys.
+// The callbacks that may call Forget do so here, for each entry that is evicted
+// from a cache of two entries for three keys.
 func TestCallbackForgets(t *testing.T) {
 	for name, open := range map[string]func(forget func(key int)) intCache{
 		"otter OnDeletion": func(forget func(key int)) intCache {
@@ -296,10 +300,10 @@ func TestCallbackForgets(t *testing.T) {
 	}
 }
 
-// What ristretto does without Wait.
+// Ristretto without Wait.
 
-// A waiting is a Ristretto that waits elsewhere, or nowhere, and leaves the
-// cost of a value to the cost function.
+// A waiting is a Ristretto that waits in another method, or in none, and leaves
+// the cost of a value to the cost function.
 type waiting struct {
 	*ristretto.Cache[int, int]
 	inSet, inDelete bool
@@ -317,10 +321,10 @@ func (c *waiting) Delete(key int) {
 	}
 }
 
-// TestRistrettoNeedsWait goes through ristretto's queue step by step, with an
-// old value in it. Without Wait, that value comes into the cache after
-// Invalidate has returned, and a Fill that begins then gets it. Wait in Set or
-// in Delete prevents that.
+// TestRistrettoNeedsWait lets ristretto's queue continue step by step, with an old
+// value in it. Without Wait, that value comes into the cache after Invalidate has
+// returned, and a Fill that begins then gets it. Wait in Set or in Delete prevents
+// that.
 func TestRistrettoNeedsWait(t *testing.T) {
 	for _, tt := range []struct {
 		name            string
@@ -333,7 +337,7 @@ func TestRistrettoNeedsWait(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				step := make(chan struct{}) // the queue's, from one value to the next
+				step := make(chan struct{}) // lets the queue continue to its next value
 				c, err := ristretto.NewCache(&ristretto.Config[int, int]{
 					NumCounters: 1000, MaxCost: 1000, BufferItems: 64, IgnoreInternalCost: true,
 					Cost: func(int) int64 { <-step; return 1 },
@@ -352,7 +356,7 @@ func TestRistrettoNeedsWait(t *testing.T) {
 					return v
 				}
 				const user = 2
-				for key := range 4 { // of which 0 and 1 hold up the queue before user's value, and 3 after it
+				for key := range 4 { // 0 and 1 stop the queue before user's value, and 3 after it
 					go fill(key, 10)
 					synctest.Wait()
 				}
@@ -380,7 +384,7 @@ func TestRistrettoNeedsWait(t *testing.T) {
 	}
 }
 
-// The caches' own loaders.
+// The loaders of the caches themselves.
 
 // otter's own Get and Invalidate keep what Fill and Invalidate promise.
 func TestOttersOwnLoaderKeepsNothingOld(t *testing.T) {
@@ -403,8 +407,8 @@ func TestOttersOwnLoaderKeepsNothingOld(t *testing.T) {
 }
 
 // In otter's Get, a load runs on its caller's goroutine and ends with its
-// caller's context: where clients give up before it is over, each begins anew.
-// With Fill, one load serves those who come back.
+// caller's context. If clients give up before it has ended, each of them starts
+// it again. With Fill, one load serves the clients that come back.
 func TestOttersOwnLoaderEndsWithItsCaller(t *testing.T) {
 	const tries = 5
 	retry := func(t *testing.T, read func(ctx context.Context, load func(context.Context) (int, error)) (int, error)) (loads int64, served bool) {
@@ -450,8 +454,8 @@ func TestOttersOwnLoaderEndsWithItsCaller(t *testing.T) {
 	})
 }
 
-// ttlcache's own loader, which suppresses duplicates with x/sync's Group,
-// stores what a write has overtaken.
+// ttlcache's own loader, which suppresses duplicates with x/sync's Group, stores a
+// value that a write has overtaken.
 func TestTTLCachesOwnLoaderKeepsOldValues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, stop := newTTLCache[int, int]()

@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -14,9 +18,9 @@ type Expirable[K comparable, V any] struct{ *expirable.LRU[K, V] }
 func (c Expirable[K, V]) Set(key K, value V) { c.Add(key, value) }
 func (c Expirable[K, V]) Delete(key K)       { c.Remove(key) }
 
-// newExpirable sets no lifetime: one starts a goroutine that version 2 of
-// golang-lru cannot stop. In a program that keeps its cache until it ends, that
-// does no harm.
+// newExpirable sets no lifetime, because a lifetime starts a goroutine that
+// version 2 of golang-lru cannot stop. A program that keeps its cache until it
+// ends can set one.
 func newExpirable[K comparable, V any]() (cache singleflight.Cache[K, V], stop func()) {
 	return Expirable[K, V]{expirable.NewLRU[K, V](maxEntries, nil, 0)}, func() {}
 }

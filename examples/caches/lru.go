@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -5,7 +9,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// An LRU is a cache of hashicorp/golang-lru, whose Get is as it should be.
+// An LRU is a cache of hashicorp/golang-lru, which already has a Get that fits.
 //
 // A callback of lru.NewWithEvict runs inside Add and Remove, on the goroutine
 // that called them: it must not call Forget or Invalidate.

@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 // Caches reads through four in-process caches with Fill, and writes with
 // Invalidate. Each adapter is in a file of its own.
 package main
@@ -35,8 +39,8 @@ func (s *service) read(ctx context.Context, id int64) (User, error) {
 	return user, err
 }
 
-// write invalidates also where the database reports an error: it may have
-// written before it failed to say so.
+// write invalidates even if the database returns an error, because the user may
+// have been written.
 func (s *service) write(ctx context.Context, user User) error {
 	err := s.db.saveUser(ctx, user)
 	s.users.Invalidate(s.cache, user.ID)
@@ -45,7 +49,7 @@ func (s *service) write(ctx context.Context, user User) error {
 
 const maxEntries = 10_000
 
-// caches has the caches, and how to stop each.
+// caches lists the caches. Each open function also returns how to stop the cache.
 var caches = []struct {
 	name string
 	open func() (cache singleflight.Cache[int64, User], stop func())
@@ -66,8 +70,8 @@ func main() {
 	}
 }
 
-// run has a thousand callers read a user, twice, and writes, and has them read
-// again.
+// run writes a user and has a thousand callers read it, twice, and then does so
+// again with another name, in each cache.
 func run(ctx context.Context, out io.Writer) error {
 	fmt.Fprintf(out, "%-22s%8s%8s%10s\n", "", "reads", "loads", "read last")
 	for _, c := range caches {
@@ -83,7 +87,7 @@ func run(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// tryOut returns how often it has read, and what it read last.
+// tryOut returns the number of reads, and the user that was read last.
 func (s *service) tryOut(ctx context.Context) (reads int, last User, err error) {
 	const id, callers = 42, 1000
 	for _, name := range []string{"Ada", "Grace"} {
@@ -100,7 +104,7 @@ func (s *service) tryOut(ctx context.Context) (reads int, last User, err error) 
 	return reads, last, nil
 }
 
-// readAtOnce has n callers read the user id, and returns what they got.
+// readAtOnce has n callers read the user id at once, and returns the user.
 func readAtOnce(ctx context.Context, s *service, id int64, n int) (User, error) {
 	users := make([]User, n)
 	errs := make([]error, n)
@@ -117,7 +121,7 @@ func readAtOnce(ctx context.Context, s *service, id int64, n int) (User, error) 
 	return users[0], nil
 }
 
-// A database stands for one: it has users, and a load takes a while.
+// A database stands in for a real one. It holds users, and a load takes a while.
 type database struct {
 	mu    sync.Mutex
 	users map[int64]User

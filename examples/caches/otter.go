@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -11,7 +15,7 @@ import (
 //
 // Its OnAtomicDeletion runs inside Set and Delete, with part of the cache
 // locked: it must not call Forget or Invalidate. OnDeletion runs on a goroutine
-// of its own, and may, unless you set an Executor that runs it elsewhere.
+// of its own, and may call them, unless an Executor runs it elsewhere.
 type Otter[K comparable, V any] struct{ cache *otter.Cache[K, V] }
 
 func (c Otter[K, V]) Get(key K) (V, bool) { return c.cache.GetIfPresent(key) }

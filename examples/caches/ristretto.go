@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -8,19 +12,19 @@ import (
 // A Ristretto is a cache of dgraph-io/ristretto, whose Set and Del go through a
 // queue.
 //
-// Invalidate keeps its promise because Set waits until the queue has come to
+// Invalidate keeps its promise because Set waits until the queue has reached
 // its value. Without Wait, an old value that is still in the queue can come into
-// the cache after Delete has returned, and stays until the queue has come to
-// the deletion; and a Get soon after Set finds nothing, so that the next Fill
-// loads again. Delete need not wait: it removes what is there at once.
+// the cache after Delete has returned, and stays until the queue reaches the
+// deletion. Also, a Get soon after Set would find nothing, and the next Fill would
+// load again. Delete need not wait: it removes at once what is there.
 //
-// Set may drop its value, when the queue is full or because other entries are
-// asked for more often. Then the next Fill loads again.
+// Set may drop its value if the queue is full, or if other entries are read more
+// often. Then the next Fill loads again.
 //
-// OnEvict, OnReject, Cost and OnExit run on the goroutine that Set waits for:
-// they must not call Forget or Invalidate. Close the cache when the last load
-// has ended, which may be after its last caller has left: a Set beside Close can
-// panic or wait forever.
+// OnEvict, OnReject, Cost and OnExit run on a goroutine that Set waits for: they
+// must not call Forget or Invalidate. Close the cache after the last load has
+// ended, which may be after its last caller has left: a Set concurrent with Close
+// can panic or wait forever.
 type Ristretto[K ristrettoKey, V any] struct{ cache *ristretto.Cache[K, V] }
 
 type ristrettoKey interface {

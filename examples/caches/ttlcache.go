@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -22,9 +26,9 @@ func (c TTLCache[K, V]) Get(key K) (value V, ok bool) {
 func (c TTLCache[K, V]) Set(key K, value V) { c.cache.Set(key, value, ttlcache.DefaultTTL) }
 func (c TTLCache[K, V]) Delete(key K)       { c.cache.Delete(key) }
 
-// newTTLCache does not let a hit extend an entry's lifetime, as is the default:
-// one that is asked for often would never expire. The goroutine of Start is not
-// needed, because the capacity bounds how many expired entries there are.
+// newTTLCache turns off the default that a hit extends the lifetime of its entry,
+// because an entry that is read often would never expire. The goroutine of Start
+// is not needed, because the capacity limits the number of expired entries.
 func newTTLCache[K comparable, V any]() (cache singleflight.Cache[K, V], stop func()) {
 	return TTLCache[K, V]{ttlcache.New(
 		ttlcache.WithTTL[K, V](time.Minute),

@@ -17,7 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"example.com/singleflight/fleet"
+	"example.com/singleflight/fleet/natskv"
 )
 
 const patience = time.Minute // for all of it
@@ -108,7 +108,7 @@ func startEngine(ctx context.Context, dir string) (s *server.Server, err error) 
 	if err != nil {
 		return nil, err
 	}
-	return s, fleet.CreateBucket(ctx, js, jetstream.KeyValueConfig{Bucket: bucket})
+	return s, natskv.CreateBucket(ctx, js, jetstream.KeyValueConfig{Bucket: bucket})
 }
 
 // A herd is the processes.

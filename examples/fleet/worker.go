@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"example.com/singleflight/fleet"
+	"example.com/singleflight/fleet/natskv"
 )
 
 // A worker is this program again, with its orders in workerEnv. It tells on its
@@ -27,7 +28,7 @@ const (
 	// Short, so that nobody has to wait long for the takeover. A service whose
 	// processes may stand still for longer takes more.
 	lease   = 2 * time.Second
-	timeout = 900 * time.Millisecond
+	timeout = lease / 4
 )
 
 type orders struct {
@@ -77,7 +78,11 @@ func (o orders) follow(ctx context.Context) error {
 		return err
 	}
 	defer st.close()
-	nc, err := nats.Connect(o.URL)
+	nc, err := nats.Connect(o.URL,
+		nats.MaxReconnects(-1),
+		// A server that is silent is noticed within three intervals.
+		nats.PingInterval(2*time.Second),
+		nats.MaxPingsOutstanding(2))
 	if err != nil {
 		return err
 	}
@@ -86,7 +91,12 @@ func (o orders) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	reports, err := fleet.New[answer](ctx, js, bucket, fleet.Lease(lease), fleet.EngineTimeout(timeout))
+	engine, err := natskv.Open(ctx, js, bucket)
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	reports, err := fleet.New[answer](engine, fleet.Lease(lease), fleet.EngineTimeout(timeout))
 	if err != nil {
 		return err
 	}

@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -13,11 +17,11 @@ import (
 )
 
 const (
-	rows  = 8_000 // no index: a query reads them all, which takes about a millisecond
-	conns = 4     // of the pool; the callers queue for them
+	rows  = 8_000 // there is no index, so each query reads all of them
+	conns = 4     // in the pool; queries wait for one
 )
 
-// A key names a sum: everything the query depends on, and nothing else.
+// A key identifies a sum. It holds everything that the query depends on, and nothing else.
 type key struct {
 	shop  string
 	month time.Month
@@ -27,13 +31,13 @@ type sum struct {
 	orders, cents int64
 }
 
-// An order is a row. The n-th is computed, so that the sum of a key can be had without the database.
+// order returns the n-th row. It is computed, so that the sum for a key is also known without the database.
 func order(n int) (k key, cents int64) {
 	shops := [...]string{"Antwerp", "Bergen", "Cádiz"}
 	return key{shops[n%len(shops)], time.Month(1 + n/len(shops)%12)}, int64(100 + n*7919%9973)
 }
 
-// truth is what the database should answer for k.
+// truth returns the sum that the database should return for k.
 func truth(k key) (s sum) {
 	for n := range rows {
 		if of, cents := order(n); of == k {
@@ -100,13 +104,13 @@ func (s *store) close() error {
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
-// An answer is a sum, and when the database was at work on it.
+// An answer is a sum, with the time at which its query began and ended.
 type answer struct {
 	sum
 	began, ended time.Time
 }
 
-// query asks the database. It waits for a connection first, and does not count that as work.
+// query asks the database. The time it waits for a connection does not count as part of the query.
 func (s *store) query(ctx context.Context, k key) (a answer, err error) {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {

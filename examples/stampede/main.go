@@ -1,5 +1,9 @@
-// Stampede shows what one expired cache entry does to a database, and what a
-// singleflight.Group makes of it.
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+// Stampede shows the load that one expired cache entry puts on a database, with
+// and without a singleflight.Group in between.
 package main
 
 import (
@@ -12,6 +16,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,7 +30,7 @@ import (
 	"example.com/singleflight/examples/internal/draw"
 )
 
-// maxCallers take 600 MB while they wait.
+// maxCallers goroutines take about 600 MB while they wait.
 const maxCallers = 100_000
 
 type options struct {
@@ -42,7 +47,7 @@ type report struct {
 	With    half `json:"with"`
 
 	window time.Duration
-	alone  time.Duration // a query that has the database to itself
+	alone  time.Duration // how long a query takes when nothing else runs
 }
 
 func main() {
@@ -55,9 +60,9 @@ func main() {
 	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for the first
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 
-	// Asked now, because nobody wants to hear of it when the work is done.
+	// Create it now, so that an error is reported before the work is done.
 	var pic *draw.File
 	if opt.picture != "" {
 		if pic, err = draw.Create(opt.picture); err != nil {
@@ -80,12 +85,12 @@ func exit(status int, err error) {
 
 func parse(args []string, help io.Writer) (opt options, err error) {
 	f := flag.NewFlagSet("stampede", flag.ContinueOnError)
-	f.IntVar(&opt.callers, "callers", 10_000, "how `many` ask for the key")
+	f.IntVar(&opt.callers, "callers", 10_000, "how `many` callers ask for the key")
 	f.DurationVar(&opt.window, "window", 0, "spread their arrivals over this long (default all at once)")
 	f.StringVar(&opt.picture, "o", "", "draw what happened to this SVG `file`")
 	f.BoolVar(&opt.json, "json", false, "print one JSON object instead of the table")
 
-	f.SetOutput(io.Discard) // an error is one line, without the usage
+	f.SetOutput(io.Discard) // report an error in one line, without the usage
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(help, "usage: stampede [-callers n] [-window duration] [-o file.svg] [-json]")
@@ -121,15 +126,15 @@ func run(ctx context.Context, opt options, pic *draw.File) error {
 			return err
 		}
 	}
-	// Last, with nothing left to remove: if nobody reads any more, as in
-	// "stampede | true", the program ends here.
+	// Print last, when there is nothing left to remove: if the reader of the
+	// output has gone, as in "stampede | true", the program ends here.
 	if opt.json {
 		return json.NewEncoder(os.Stdout).Encode(r)
 	}
 	return r.print(os.Stdout)
 }
 
-// compare answers the same callers in both ways.
+// compare runs the same callers without and with a Group.
 func compare(ctx context.Context, opt options) (r report, err error) {
 	st, err := newStore(ctx)
 	if err != nil {
@@ -170,7 +175,7 @@ func compare(ctx context.Context, opt options) (r report, err error) {
 	return r, nil
 }
 
-// alone is how long a query takes at best.
+// alone returns how long a query takes when nothing else runs: the best of ten.
 func alone(ctx context.Context, st *store, k key) (time.Duration, error) {
 	best := time.Duration(math.MaxInt64)
 	for range 10 {
@@ -187,7 +192,7 @@ func terminal() bool {
 	return term.IsTerminal(int(os.Stdout.Fd())) && term.IsTerminal(int(os.Stderr.Fd()))
 }
 
-// progress keeps one line of the terminal w up to date until stop is called.
+// progress writes line to the terminal w, again and again, until stop is called.
 func progress(w io.Writer, line func() string) (stop func()) {
 	const home, erase = "\r", "\x1b[K"
 	done := make(chan struct{})
@@ -219,23 +224,29 @@ func (r report) print(w io.Writer) error {
 	} else {
 		fmt.Fprintf(&b, "all at once.\n")
 	}
-	fmt.Fprintf(&b, "The database has %d connections, and needs %v for a query when idle.\n\n", conns, draw.Short(r.alone))
+	fmt.Fprintf(&b, "The database has %d connections. A query takes %v when nothing else runs.\n\n", conns, draw.Short(r.alone))
 
 	t := tabwriter.NewWriter(&b, 0, 0, 3, ' ', tabwriter.AlignRight)
 	row := func(name string, without, with any) { fmt.Fprintf(t, "%-22s\t%v\t%v\t\n", name, without, with) }
 	row("", "without", "with a Group")
 	row("queries run", humanize.Comma(r.Without.Queries), humanize.Comma(r.With.Queries))
-	row("last caller answered", draw.Short(r.Without.Wall), draw.Short(r.With.Wall))
+	if r.window > 0 { // otherwise the last answer is that of the slowest caller
+		row("last caller answered", draw.Short(r.Without.Wall), draw.Short(r.With.Wall))
+	}
 	row("slowest caller", draw.Short(r.Without.Slowest), draw.Short(r.With.Slowest))
 	row("median caller", draw.Short(r.Without.Median), draw.Short(r.With.Median))
 	row("queries saved", "", humanize.Comma(r.Without.Queries-r.With.Queries))
 	t.Flush()
+	if r.Callers >= 1000 && r.window == 0 && r.With.Slowest > r.alone {
+		fmt.Fprintf(&b, "\nWith a Group, a caller waits longer than for a query alone: all of them come at once,\nand take turns on %s.\n",
+			count(runtime.GOMAXPROCS(0), "processor"))
+	}
 
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// count is n of them, as one would write it.
+// count returns n and the thing counted, such as "1,000 queries".
 func count(n int, thing string) string {
 	return humanize.Comma(int64(n)) + " " + english.PluralWord(n, thing, "")
 }

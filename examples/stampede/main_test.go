@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -41,7 +45,7 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// command is stampede, with a directory for its database that the test can look into.
+// command returns a command that runs stampede, and the temporary directory that it uses for its database.
 func command(t *testing.T, args ...string) (cmd *exec.Cmd, temp string) {
 	temp = t.TempDir()
 	cmd = exec.CommandContext(t.Context(), binary, args...)
@@ -63,7 +67,7 @@ func try(t *testing.T, cmd *exec.Cmd) (status int, stdout, stderr string) {
 	return cmd.ProcessState.ExitCode(), o.String(), e.String()
 }
 
-// good runs stampede and returns what it printed. It must succeed, quietly, and clean up.
+// good runs stampede and returns what it printed. The run must succeed, print no error, and leave no file.
 func good(t *testing.T, args ...string) (stdout string) {
 	t.Helper()
 	cmd, temp := command(t, args...)
@@ -141,6 +145,26 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// If all callers arrive at once, the last answer is that of the slowest caller,
+// and is printed once.
+func TestTableAtOnce(t *testing.T) {
+	const d = `\d+(\.\d+)?(µs|ms|s)`
+	out := good(t, "-callers", "1200")
+	for _, want := range []string{
+		`^1,200 callers .* all at once\.`,
+		`A query takes ` + d + ` when nothing else runs\.`,
+		`slowest caller +` + d + ` +` + d + `\n`,
+		`take turns on \d+ processors?\.\n`,
+	} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("no match for %q in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "last caller answered") {
+		t.Errorf("one figure is printed twice in\n%s", out)
+	}
+}
+
 func TestHelp(t *testing.T) {
 	out := good(t, "-h")
 	for _, want := range []string{"usage: stampede", "-callers", "-window", "-o file", "-json"} {
@@ -172,7 +196,7 @@ func TestBadFlags(t *testing.T) {
 	} {
 		t.Run(tt.args, func(t *testing.T) {
 			cmd, temp := command(t, strings.Fields(tt.args)...)
-			// No work: it would fail here, with exit status 1.
+			// If it began to work, it would fail here with exit status 1.
 			cmd.Env = append(cmd.Env, "TMPDIR="+filepath.Join(temp, "none"))
 			status, stdout, stderr := try(t, cmd)
 			if status != 2 {
@@ -191,7 +215,7 @@ func TestBadFlags(t *testing.T) {
 	}
 }
 
-// A drawing is what a test wants to know of a picture.
+// A drawing has the parts of a picture that the tests check.
 type drawing struct {
 	Title  string  `xml:"title"`
 	Groups []group `xml:"g"`
@@ -206,7 +230,7 @@ type group struct {
 	} `xml:"g"`
 }
 
-// half returns what is in a group: its count, and how many lines of either kind.
+// half returns the count that is written in a group, and the number of its lines of each kind.
 func (d drawing) half(id string) (count string, wait, work int) {
 	for _, g := range d.Groups {
 		if g.ID != id {
@@ -245,7 +269,7 @@ func TestPicture(t *testing.T) {
 		t.Run(fmt.Sprint(tt.callers), func(t *testing.T) {
 			dir := t.TempDir()
 			path := filepath.Join(dir, "a.svg")
-			if tt.callers == 30 { // one of them has something to replace
+			if tt.callers == 30 { // one of the cases replaces a file
 				if err := os.WriteFile(path, []byte("old"), 0o644); err != nil {
 					t.Fatal(err)
 				}
@@ -269,7 +293,7 @@ func TestPicture(t *testing.T) {
 				if count != tt.counts[i] {
 					t.Errorf("%s: heading says %q, want %q", id, count, tt.counts[i])
 				}
-				// All were there before a query was over: each has one to show.
+				// All callers arrived before the first query ended, so each has one.
 				if wait != tt.lines || work != tt.lines {
 					t.Errorf("%s: %d lines, %d with a query, want %d", id, wait, work, tt.lines)
 				}
@@ -278,8 +302,8 @@ func TestPicture(t *testing.T) {
 	}
 }
 
-// The numbers in the picture are those that were measured. Of five callers
-// there is room for the first, the middle and the last.
+// The picture shows the times that were measured. It has room for three of the
+// five callers: the first, the middle and the last.
 func TestPictureScale(t *testing.T) {
 	ms := time.Millisecond
 	a := axis{100, 200, 10 * ms}
@@ -303,7 +327,7 @@ func TestPictureScale(t *testing.T) {
 	}
 }
 
-// Where both halves take about as long, there is nothing to enlarge.
+// If both halves take about as long, there is no lens.
 func TestPictureLens(t *testing.T) {
 	for _, tt := range []struct {
 		with time.Duration
@@ -328,7 +352,7 @@ func TestPictureLens(t *testing.T) {
 	}
 }
 
-// What a link leads to is replaced, and the link stays.
+// The file that a link leads to is replaced, and the link stays.
 func TestPictureThroughLink(t *testing.T) {
 	dir := t.TempDir()
 	file, link := filepath.Join(dir, "a.svg"), filepath.Join(dir, "link.svg")
@@ -356,7 +380,7 @@ func TestPictureThroughLink(t *testing.T) {
 	}
 }
 
-// A picture that is there stays until there is a better one.
+// If the run fails, an earlier picture stays.
 func TestPictureKept(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a.svg")
@@ -364,7 +388,7 @@ func TestPictureKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd, temp := command(t, "-o", path)
-	cmd.Env = append(cmd.Env, "TMPDIR="+filepath.Join(temp, "none")) // no place for the database
+	cmd.Env = append(cmd.Env, "TMPDIR="+filepath.Join(temp, "none")) // the database cannot be created there
 	status, stdout, stderr := try(t, cmd)
 	if status != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("exit status %d, stdout %q, stderr %q, want 1, nothing, and a line", status, stdout, stderr)
@@ -403,7 +427,7 @@ func TestInterrupt(t *testing.T) {
 	wantFiles(t, cmd.Dir)
 }
 
-// Writing to nobody ends the program at once, and still leaves nothing behind.
+// If the reader of the output has gone, the program ends at once and leaves no file.
 func TestReaderGone(t *testing.T) {
 	cmd, temp := command(t, "-callers", "3", "-o", "a.svg")
 	r, w, err := os.Pipe()
@@ -426,7 +450,7 @@ func TestStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.close()
-	want := make(map[key]sum) // a second opinion on truth
+	want := make(map[key]sum) // computed in another way than by truth
 	for n := range rows {
 		k, cents := order(n)
 		was := want[k]
@@ -450,7 +474,7 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// The wait for a connection is not work, and not yet a query.
+// The wait for a connection is not counted as a query, nor as part of its time.
 func TestStoreWork(t *testing.T) {
 	s, err := newStore(t.Context())
 	if err != nil {
@@ -488,7 +512,7 @@ func TestStoreWork(t *testing.T) {
 	}
 }
 
-// fake is a database of one key, whose answer takes 10 ms.
+// fake is a database of one key. A query takes 10 ms.
 type fake struct {
 	queries atomic.Int64
 	answer  func(n int64) (sum, error) // to the n-th query
@@ -527,7 +551,7 @@ func TestWindow(t *testing.T) {
 			{12 * ms, 22 * ms, 12 * ms, 22 * ms},
 			{16 * ms, 26 * ms, 16 * ms, 26 * ms},
 		}},
-		// Three share the flight, and two find in the cache what it left.
+		// Three share the flight, and two find its value in the cache.
 		{"with", with, 1, []caller{
 			{0, 10 * ms, 0, 10 * ms},
 			{4 * ms, 10 * ms, 0, 10 * ms},
@@ -568,7 +592,7 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-// One wrong answer, or one that does not come, fails the run.
+// A wrong or missing answer fails the run.
 func TestWrongAnswer(t *testing.T) {
 	lost := errors.New("connection lost")
 	for _, tt := range []struct {
@@ -602,7 +626,7 @@ func TestWrongAnswer(t *testing.T) {
 	}
 }
 
-// Callers that are not due yet do not hold up the end.
+// The run ends without waiting for callers that are not due yet.
 func TestCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -17,17 +21,17 @@ var svg string
 
 var picture = template.Must(template.New("picture.svg.tmpl").Parse(svg))
 
-// Places in the picture, beside those the template knows alone.
+// Coordinates in the picture that the template does not hold itself.
 const (
 	plotLeft, plotRight, plotHeight = 40, 920, 200
 	lensLeft, lensRight, lensHeight = 220, 896, 128
 
-	linePitch = 2   // more lines than fit are not drawn, but sampled
-	shortest  = 1.5 // of a line, so that it can be seen
+	linePitch = 2   // if there are more lines than fit, a sample is drawn
+	shortest  = 1.5 // length of a line that can still be seen
 )
 
-// render writes the picture of a run: both halves on one time axis. Where that
-// leaves a hairline of the second, a lens shows it again, on an axis of its own.
+// render writes the picture of a run: both halves on one time axis. If the
+// second half is too narrow there, it is drawn again in a lens, on its own axis.
 func render(w io.Writer, r report) error {
 	shared := axis{plotLeft, plotRight, max(r.Without.Wall, r.With.Wall)}
 	data := struct {
@@ -59,8 +63,8 @@ func render(w io.Writer, r report) error {
 	return picture.Execute(w, data)
 }
 
-// A panel is one half over a time axis. Numbers are strings, and short ones:
-// there are many of them.
+// A panel is one half over a time axis. The numbers are short strings, because
+// the picture has many of them.
 type panel struct {
 	Queries, Wall, Median string
 	Lines                 []line
@@ -70,12 +74,12 @@ type panel struct {
 // A line is a caller, from its arrival to its answer.
 type line struct {
 	Y, From, To  string
-	Began, Ended string // the database at work for it; empty if it came later
+	Began, Ended string // of its query; empty if the caller arrived after it
 }
 
 type tick struct{ X, Label string }
 
-// An axis puts the times from 0 to span between two places.
+// An axis maps the times from 0 to span to the coordinates from left to right.
 type axis struct {
 	left, right float64
 	span        time.Duration

@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -13,13 +17,13 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A cache keeps the answers. It starts cold.
+// A cache keeps the answers. It is empty at first.
 type cache struct {
 	mu sync.RWMutex
 	m  map[key]answer
 }
 
-// Get, Set and Delete make it a singleflight.Cache.
+// Get, Set and Delete are the methods of singleflight.Cache.
 
 func (c *cache) Get(k key) (answer, bool) {
 	c.mu.RLock()
@@ -43,10 +47,10 @@ func (c *cache) Delete(k key) {
 	delete(c.m, k)
 }
 
-// A load finds the answer that the cache did not have.
+// A load returns an answer that is not in the cache.
 type load func(context.Context, key) (answer, error)
 
-// without is what most programs do on a miss: query, and store.
+// without does what most programs do after a miss: it queries and stores.
 func without(c *cache, query load) load {
 	return func(ctx context.Context, k key) (answer, error) {
 		a, err := query(ctx, k)
@@ -57,7 +61,7 @@ func without(c *cache, query load) load {
 	}
 }
 
-// with is the same, once for all who ask meanwhile.
+// with does the same, once for all concurrent callers.
 func with(c *cache, query load) load {
 	var g singleflight.Group[key, answer]
 	return func(ctx context.Context, k key) (answer, error) {
@@ -70,7 +74,7 @@ func with(c *cache, query load) load {
 	}
 }
 
-// A caller is what one of them went through, in time since the first was due.
+// A caller has the times of one caller, counted from the arrival of the first.
 type caller struct {
 	arrived, answered time.Duration
 	began, ended      time.Duration // of the query that gave the answer
@@ -84,8 +88,8 @@ type stampede struct {
 	want    sum
 }
 
-// run lets them loose, each of them having looked into the cache in vain, and
-// returns what they went through, in the order of their answers.
+// run starts the callers once all of them have missed the cache, and returns
+// their times in the order of their answers.
 func (s stampede) run(ctx context.Context, c *cache, load load) ([]caller, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	callers := make([]caller, s.callers)
@@ -102,8 +106,8 @@ func (s stampede) run(ctx context.Context, c *cache, load load) ([]caller, error
 				return errors.New("the cache was not cold")
 			}
 
-			// A caller arrives when it is due. That a core may be free for it
-			// only later is part of its wait.
+			// A caller arrives when it is due. If it has to wait for a
+			// processor, that is part of its wait.
 			due := s.due(i)
 			if err := sleep(ctx, time.Until(open.Add(due))); err != nil {
 				return err
@@ -147,7 +151,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// A half is one of the two ways to answer everybody, as measured.
+// A half has the measurements of one of the two runs: without or with a Group.
 type half struct {
 	Queries int64         `json:"queries"`
 	Wall    time.Duration `json:"wall_ns"` // until the last caller had its answer

@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -17,10 +21,10 @@ import (
 	"time"
 )
 
-// patience is for what will happen, on a machine that does other things too.
+// patience is how long a test waits for what must happen, on a busy machine.
 const patience = 30 * time.Second
 
-// A service is one under test, on a port of its own.
+// A service is a service under test, on a port of its own.
 type service struct {
 	*server
 	url string
@@ -28,7 +32,7 @@ type service struct {
 	srv *http.Server
 }
 
-// start serves until the test ends. Setup may replace the server's parts.
+// start serves until the test ends. setup may replace parts of the server.
 func start(t *testing.T, setup ...func(*service)) *service {
 	t.Helper()
 	return startOn(t, filepath.Join(t.TempDir(), "weather.db"), setup...)
@@ -43,7 +47,7 @@ func startOn(t *testing.T, db string, setup ...func(*service)) *service {
 	f := &service{log: new(journal)}
 	log := slog.New(slog.NewJSONHandler(f.log, nil))
 	f.server = newServer(st, newMemory(time.Hour), nil, log)
-	f.limit = 2 * patience // it is not the database that is slow here
+	f.limit = 2 * patience // a busy machine must not reach it
 	f.srv = httpServer(f.server, log)
 	for _, set := range setup {
 		set(f)
@@ -74,7 +78,7 @@ func startOn(t *testing.T, db string, setup ...func(*service)) *service {
 	return f
 }
 
-// A journal is what the service has logged.
+// A journal holds what the service has logged.
 type journal struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -94,22 +98,21 @@ func (j *journal) String() string {
 
 func (j *journal) count(text string) int { return strings.Count(j.String(), text) }
 
-// A gate is a database whose answers are held back: the row has been read,
-// and is on its way.
+// A gate is a database whose answers wait after the row has been read.
 type gate struct {
-	held chan query // each, as it comes
+	held chan query // receives each query when it has read its row
 }
 
 type query struct {
 	city string
 	ctx  context.Context
-	// Send what shall happen: nil to go on.
+	// Send a function that returns the error of the query, or nil to continue.
 	verdict chan func() error
 }
 
 func (q query) pass() { q.verdict <- nil }
 
-// hold makes all queries of f wait for their verdict, deaf to their context.
+// hold makes all queries of f wait for their verdict, even if their context is done.
 func hold(g *gate) func(*service) {
 	g.held = make(chan query)
 	return func(f *service) {
@@ -126,7 +129,7 @@ func hold(g *gate) func(*service) {
 	}
 }
 
-// next is the next query, with its row read.
+// next returns the next query that has read its row.
 func (g *gate) next(t *testing.T) query {
 	t.Helper()
 	select {
@@ -164,7 +167,7 @@ func (f *service) wantQueries(t *testing.T, want int64) {
 	}
 }
 
-// A response is what came back, all of it.
+// A response is a whole response of the service.
 type response struct {
 	status int
 	header http.Header
@@ -192,7 +195,7 @@ func (f *service) get(path string) response {
 	return send(ctx, http.DefaultClient, "GET", f.url+path, "")
 }
 
-// goGet is get, elsewhere.
+// goGet is get on another goroutine.
 func (f *service) goGet(path string) <-chan response {
 	ch := make(chan response, 1)
 	go func() { ch <- f.get(path) }()
@@ -226,7 +229,7 @@ func (r response) want(t *testing.T, status int) {
 	}
 }
 
-// wantError wants the status, and the text in the error.
+// wantError checks the status, and that the error contains the text.
 func (r response) wantError(t *testing.T, status int, text string) {
 	t.Helper()
 	r.want(t, status)

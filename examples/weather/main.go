@@ -1,7 +1,11 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 // Weather is a small HTTP service with a database behind a cache, and a
 // singleflight.Group between the two.
 //
-// Server.go is the chapter to read; cache.go and redis.go are the two caches.
+// Read server.go first. The two caches are in cache.go and redis.go.
 package main
 
 import (
@@ -36,7 +40,7 @@ func parse(args []string, help io.Writer) (opt options, err error) {
 	f.DurationVar(&opt.slow, "slow", 0, "added to each query")
 	f.DurationVar(&opt.grace, "grace", 10*time.Second, "how long requests may take to end on SIGINT and SIGTERM")
 
-	f.SetOutput(io.Discard) // an error is one line, without the usage
+	f.SetOutput(io.Discard) // report an error in one line, without the usage
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(help, "usage: weather [flags]")
@@ -51,7 +55,7 @@ func parse(args []string, help io.Writer) (opt options, err error) {
 	case opt.ttl < time.Millisecond:
 		return opt, fmt.Errorf("-ttl %v: want 1ms or more", opt.ttl)
 	case opt.slow < 0 || opt.slow >= queryLimit:
-		return opt, fmt.Errorf("-slow %v: want less than %v, which is all a query gets", opt.slow, queryLimit)
+		return opt, fmt.Errorf("-slow %v: want less than %v, which is the time limit of a query", opt.slow, queryLimit)
 	}
 	return opt, nil
 }
@@ -66,7 +70,7 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for the first
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	if err := run(ctx, opt, log, os.Stdout); err != nil {
 		log.Error("weather", "err", err)
@@ -74,8 +78,8 @@ func main() {
 	}
 }
 
-// run serves until ctx is done, and then ends in order: no new requests, no
-// requests, no loads, no database.
+// run serves until ctx is done. Then it stops accepting requests, waits for
+// those that are being served, ends the loads, and closes the database.
 func run(ctx context.Context, opt options, log *slog.Logger, out io.Writer) (err error) {
 	if opt.db == "" {
 		dir, err := os.MkdirTemp("", "weather-")
@@ -121,7 +125,7 @@ func run(ctx context.Context, opt options, log *slog.Logger, out io.Writer) (err
 	return err
 }
 
-// httpServer has no WriteTimeout: it would count the waiting for a load.
+// httpServer sets no WriteTimeout, because that would include the wait for a load.
 func httpServer(s *server, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:        s.routes(),

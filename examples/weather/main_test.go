@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -42,9 +46,9 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// A process is the built program.
+// A process is a run of the program.
 type process struct {
-	service // of which it has the url
+	service // only its URL is set
 	cmd     *exec.Cmd
 	stderr  bytes.Buffer
 	tmp     string
@@ -78,7 +82,7 @@ func launch(t *testing.T, args ...string) *process {
 	return p
 }
 
-// end waits for the process, which was told to end.
+// end waits for the end of the process, after a signal.
 func (p *process) end(t *testing.T, status int) {
 	t.Helper()
 	ended := make(chan error, 1)
@@ -122,7 +126,7 @@ func TestShutdown(t *testing.T) {
 			if err := p.cmd.Process.Signal(sig); err != nil {
 				t.Fatal(err)
 			}
-			// Another client, with no connection, is turned away.
+			// A client without a connection gets none any more.
 			fresh := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 			eventually(t, "no new requests", func() bool {
 				return errors.Is(send(t.Context(), fresh, "GET", p.url+"/debug/vars", "").err, syscall.ECONNREFUSED)
@@ -140,8 +144,8 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// TestShutdownEndsLoads sends the signal while a load goes on that nobody
-// waits for: the client's time was over, or it has hung up.
+// TestShutdownEndsLoads sends the signal during a load that no client waits for:
+// the wait of the client was over, or it has hung up.
 func TestShutdownEndsLoads(t *testing.T) {
 	for name, leave := range map[string]func(p *process){
 		"waited": func(p *process) { p.get("/city/Oslo?wait=100ms").want(t, http.StatusGatewayTimeout) },
@@ -175,8 +179,8 @@ func TestShutdownEndsLoads(t *testing.T) {
 	}
 }
 
-// TestShutdownIsBounded: a request that takes longer than it may is dropped,
-// and the exit status says so.
+// TestShutdownIsBounded checks that a request that takes too long is dropped, and
+// that the exit status shows it.
 func TestShutdownIsBounded(t *testing.T) {
 	t.Parallel()
 	p := launch(t, "-slow", "4.9s", "-grace", "1ms")
@@ -210,7 +214,7 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestSecondSignal does not wait.
+// TestSecondSignal checks that a second signal ends the program at once.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()
 	p := launch(t, "-slow", "4s")
@@ -234,7 +238,7 @@ func TestSecondSignal(t *testing.T) {
 	wg.Wait()
 }
 
-// TestDatabaseStays writes in one run what it finds in the next.
+// TestDatabaseStays writes in one run, and reads that in the next.
 func TestDatabaseStays(t *testing.T) {
 	t.Parallel()
 	db := filepath.Join(t.TempDir(), "a b?c%d.db")
@@ -310,7 +314,7 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// TestReadme: the ten lines that it explains are in the program.
+// TestReadme checks that the ten lines in README.md are in the program.
 func TestReadme(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {

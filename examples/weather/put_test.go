@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -13,11 +17,11 @@ import (
 	"time"
 )
 
-// A layer is a cache to test with: for each test a new one.
+// A layer is a cache to test with. Each test gets a new one.
 type layer struct {
 	name  string
 	cache func(t *testing.T, ttl time.Duration) func(*service)
-	blind func(*service) // makes the service keep whatever was loaded
+	blind func(*service) // makes the service keep every reading that was loaded
 }
 
 var layers = []layer{
@@ -29,8 +33,8 @@ var layers = []layer{
 	}, func(f *service) { f.redis = blind{f.redis} }},
 }
 
-// storeByHand makes the load store what it has read, without asking whether
-// its flight was forgotten. That is what one writes without Fill.
+// storeByHand makes the load store what it has read, even if its flight has been
+// forgotten. Code without Fill usually does that.
 func storeByHand(f *service) {
 	read := f.read
 	f.read = func(ctx context.Context, city string) (reading, error) {
@@ -42,7 +46,7 @@ func storeByHand(f *service) {
 	}
 }
 
-// blind is a Redis that does not look at the generation.
+// blind is a Redis that ignores the generation.
 type blind struct{ sharedCache }
 
 func (b blind) Get(ctx context.Context, k key) (reading, func(context.Context, reading) bool, bool) {
@@ -71,8 +75,8 @@ func TestPut(t *testing.T) {
 	}
 }
 
-// TestPutBlind is TestPut with a service that keeps whatever was loaded: the
-// very same readers, and one of them gets the old reading.
+// TestPutBlind is TestPut with a service that keeps every reading that was loaded.
+// One of the same readers then gets the old reading.
 func TestPutBlind(t *testing.T) {
 	for _, l := range layers {
 		t.Run(l.name, func(t *testing.T) {
@@ -84,9 +88,9 @@ func TestPutBlind(t *testing.T) {
 	}
 }
 
-// overtake returns what a reader got whose load a PUT of 99 overtook, and
-// what one got who came after the PUT was answered and the load was over. The
-// last changes, if any, are made by blind.
+// overtake returns what two readers got: one whose load a PUT of 99 overtook, and
+// one that came after the answer to the PUT and the end of the load. blind, if not
+// nil, changes the service last.
 func overtake(t *testing.T, cache, blind func(*service)) (before, after float64) {
 	var g gate
 	var through atomic.Bool
@@ -109,7 +113,7 @@ func overtake(t *testing.T, cache, blind func(*service)) (before, after float64)
 	early2, early3 := f.goGet("/city/Tokyo?wait=1m"), f.goGet("/cities?name=Tokyo&name=Paris")
 	f.waitJoined(t, 2)
 	f.put("Tokyo", 99).want(t, http.StatusOK)
-	for _, path := range []string{"/city/Tokyo", "/city/Tokyo?wait=1m"} { // the old load is still up
+	for _, path := range []string{"/city/Tokyo", "/city/Tokyo?wait=1m"} { // the old load is still running
 		if a := f.get(path).answer(t); a.Celsius != 99 {
 			t.Errorf("GET %s joined the flight that PUT 99 overtook, and got %v", path, a.Celsius)
 		}
@@ -124,9 +128,9 @@ func overtake(t *testing.T, cache, blind func(*service)) (before, after float64)
 	return before, f.get("/city/Tokyo").answer(t).Celsius
 }
 
-// TestPutUnderLoad has readers of all kinds at work, some of whom hang up,
-// while one client writes. Nobody gets less than the last PUT that had been
-// answered before.
+// TestPutUnderLoad has readers of all kinds, some of which hang up, while one
+// client writes. No reader gets a reading that is older than the last PUT that had
+// been answered before.
 func TestPutUnderLoad(t *testing.T) {
 	for _, l := range layers {
 		t.Run(l.name, func(t *testing.T) {
@@ -160,7 +164,7 @@ type load struct {
 	lastPutConfirmed atomic.Int64
 }
 
-// underLoad reads and writes until enough.
+// underLoad reads and writes until enough reports true.
 func underLoad(t *testing.T, enough func(*load) bool, cache, blind func(*service)) *load {
 	t.Helper()
 	var l load
@@ -171,7 +175,7 @@ func underLoad(t *testing.T, enough func(*load) bool, cache, blind func(*service
 		read := f.read
 		f.read = func(ctx context.Context, city string) (reading, error) {
 			r, err := read(ctx, city)
-			time.Sleep(rand.N(2 * time.Millisecond)) // the way back
+			time.Sleep(rand.N(2 * time.Millisecond)) // the time of the response on the network
 			return r, err
 		}
 	})
@@ -231,8 +235,8 @@ func underLoad(t *testing.T, enough func(*load) bool, cache, blind func(*service
 	return &l
 }
 
-// TestPutDropsAfterWrite has a load come and go just before the write: the
-// old row is in the cache when PUT comes to it.
+// TestPutDropsAfterWrite has a load begin and end just before the write, so the old
+// row is in the cache when PUT drops it.
 func TestPutDropsAfterWrite(t *testing.T) {
 	for _, l := range layers {
 		t.Run(l.name, func(t *testing.T) {
@@ -269,7 +273,7 @@ func TestPutForgetsAfterDrop(t *testing.T) {
 				h.beforeDrop = func() {
 					armed.Store(true)
 					if l.name == "memory" {
-						h.miss.Store(true) // so that it is the flight's look that finds it
+						h.miss.Store(true) // so that the flight finds it, and not the request
 					}
 					early = f.goGet("/city/Tokyo")
 					<-found
@@ -294,7 +298,7 @@ func TestPutForgetsAfterDrop(t *testing.T) {
 	}
 }
 
-// TestPutFailsHavingWritten has the database write and then lose its voice.
+// TestPutFailsHavingWritten has the database write the row and then return an error.
 func TestPutFailsHavingWritten(t *testing.T) {
 	f := start(t, func(f *service) {
 		write := f.write
@@ -309,7 +313,7 @@ func TestPutFailsHavingWritten(t *testing.T) {
 	}
 }
 
-// TestPutClientLeaves hangs up during the write, which is carried through.
+// TestPutClientLeaves hangs up during the write, which is completed.
 func TestPutClientLeaves(t *testing.T) {
 	writing, goOn := make(chan context.Context), make(chan struct{})
 	f := start(t, func(f *service) {

@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -13,34 +17,34 @@ import (
 )
 
 const (
-	redisLimit = 250 * time.Millisecond // for one word with Redis; the service goes on without it
-	genTTL     = time.Minute            // more than a load takes, and all that a misspelt name costs
+	redisLimit = 250 * time.Millisecond // on one command; the service continues without Redis
+	genTTL     = time.Minute            // longer than a load takes; a misspelled name is kept no longer
 )
 
 // A sharedCache keeps readings for a while in a place that several processes
-// share, and drops those that were written over. Invalidate forgets the loads
-// of one process only, so each key has a generation there, which Drop moves. A
-// load notes it before it reads the database, and what was read is kept only if
-// it has not moved meanwhile.
+// share, and drops those that have been overwritten. Invalidate forgets the loads
+// of one process only, so each key has a generation there, which Drop changes. A
+// load notes the generation before it reads the database, and its reading is kept
+// only if the generation is still the same.
 type sharedCache interface {
 	// Get returns the reading kept under k. If there is none, it notes the
-	// generation of k, and returns the function that keeps a reading which
-	// was loaded since. That one reports false if the load must be done over:
-	// a write has overtaken it, and somebody who came after the write was
-	// answered may wait for it.
+	// generation of k, and returns a function that keeps a reading which was
+	// loaded after that. The function reports false if the load must be
+	// repeated: a write has overtaken it, and a client that came after the
+	// answer to the write may wait for it.
 	Get(ctx context.Context, k key) (r reading, keep func(context.Context, reading) bool, ok bool)
 
-	// Drop moves the generation of k and drops what is kept, in one step.
+	// Drop changes the generation of k and drops its reading, in one step.
 	// Call it after the write and before its answer. If it fails, an old
-	// reading may be kept until its time is over.
+	// reading may be kept until it expires.
 	Drop(ctx context.Context, k key) error
 }
 
-const maxTries = 3 // of a load that a write overtakes
+const maxTries = 3 // of a load that writes overtake
 
-// readShared returns the reading that c keeps under k, or else what query
-// returns. It belongs inside a flight: the ten thousand who miss would be ten
-// thousand questions to c, and within the flight they are one.
+// readShared returns the reading that c keeps under k, or the result of query.
+// Call it inside a flight: then ten thousand clients that miss ask c once, and
+// not ten thousand times.
 func readShared(ctx context.Context, c sharedCache, k key, query func(context.Context, key) (reading, error)) (answer, error) {
 	for try := 1; ; try++ {
 		r, keep, ok := c.Get(ctx, k)
@@ -51,30 +55,30 @@ func readShared(ctx context.Context, c sharedCache, k key, query func(context.Co
 		if err != nil {
 			return answer{}, err
 		}
-		// If a PUT has moved the generation, r is not kept; and if that PUT was
-		// in another process, which cannot forget this flight, a client that has
-		// joined since must not get the old row.
+		// If a PUT has changed the generation, r is not kept. That PUT may have
+		// been in another process, which cannot forget this flight. A client
+		// that joined after it must not get the old row.
 		if keep(ctx, r) || try == maxTries {
 			return answer{reading: r, Source: "load"}, nil
 		}
 	}
 }
 
-// A redisCache is the sharedCache.
+// A redisCache is a sharedCache in Redis.
 //
-// A generation is a random string in Redis. The first reader to miss begins
-// it, Drop deletes it together with the entry, and a reading is kept only if
-// the string that was there before the load is still there: all that happens
-// to it happens inside Redis, one step at a time, whichever process asked.
+// A generation is a random string in Redis. The first reader to miss sets it,
+// Drop deletes it together with the entry, and a reading is kept only if the
+// string from before the load is still there. Each of these steps is atomic,
+// because it runs inside Redis.
 //
-// It is tempting to use a counter, moved by INCR. But one that was lost (to a
-// restart, an eviction, its expiry) begins at zero again, just as a load noted it
-// before the write. A random string that was lost does not come back, so that
-// nothing is kept, and neither does it have to live longer than a load.
+// It is tempting to use a counter and INCR, but a counter that was lost (to a
+// restart, an eviction, or its expiry) begins at zero again, and may then match
+// what a load noted before a write. A random string that was lost does not come
+// back, so it need not live longer than a load.
 type redisCache struct {
 	client *redis.Client
 	ttl    time.Duration
-	limit  time.Duration // on each word with Redis
+	limit  time.Duration // on each command
 	log    *slog.Logger
 
 	outage atomic.Uint32 // odd while Redis is out of service
@@ -84,11 +88,11 @@ func newRedisCache(addr string, ttl time.Duration, log *slog.Logger) *redisCache
 	return &redisCache{
 		client: redis.NewClient(&redis.Options{
 			Addr: addr,
-			// The bound on everything is the context's, in talk.
+			// The context in talk limits everything.
 			ContextTimeoutEnabled: true,
 			DialerRetries:         1,
 			MaxRetries:            -1,
-			// Nothing is said to Redis that nobody asked for.
+			// Send no commands but those of this file.
 			DisableIdentity:          true,
 			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 		}),
@@ -98,20 +102,20 @@ func newRedisCache(addr string, ttl time.Duration, log *slog.Logger) *redisCache
 	}
 }
 
-// The braces keep both on one node of a cluster.
+// In a cluster, the braces keep both keys on one node.
 func (k key) entry() string      { return "weather:{" + k.city + "}" }
 func (k key) generation() string { return "weather:{" + k.city + "}:generation" }
 
 var (
-	// KEYS: entry, generation. ARGV: a new generation, its milliseconds.
+	// KEYS: entry, generation. ARGV: a new generation, its time to live in milliseconds.
 	redisGet = redis.NewScript(`
 		local entry = redis.call("GET", KEYS[1])
 		if entry then return {entry, ""} end
 		redis.call("SET", KEYS[2], ARGV[1], "NX")
-		redis.call("PEXPIRE", KEYS[2], ARGV[2]) -- a load that notes it has all its time
+		redis.call("PEXPIRE", KEYS[2], ARGV[2]) -- it lasts as long as a load that notes it now
 		return {"", redis.call("GET", KEYS[2])}`)
 
-	// KEYS: entry, generation. ARGV: the generation noted, the reading, its milliseconds.
+	// KEYS: entry, generation. ARGV: the generation noted, the reading, its time to live in milliseconds.
 	redisKeep = redis.NewScript(`
 		if redis.call("GET", KEYS[2]) ~= ARGV[1] then return 0 end
 		redis.call("SET", KEYS[1], ARGV[2], "PX", ARGV[3])
@@ -130,7 +134,7 @@ func (c *redisCache) Get(ctx context.Context, k key) (r reading, keep func(conte
 			return r, nil, true
 		}
 	}
-	if err != nil { // nothing was noted, so nothing will be kept
+	if err != nil { // no generation was noted, so the reading is not kept
 		return r, func(context.Context, reading) bool { return true }, false
 	}
 	return r, func(ctx context.Context, r reading) bool {
@@ -153,19 +157,19 @@ func (c *redisCache) Drop(ctx context.Context, k key) error {
 	})
 }
 
-// talk bounds what op has to say to Redis, and notes when an outage begins
-// and ends: once each, however many find out. Redis is back when it has been
-// written to.
+// talk runs op with a time limit. It logs the beginning and the end of an outage
+// once each, however many calls notice it. An outage ends with a successful
+// write.
 func (c *redisCache) talk(ctx context.Context, write bool, op func(context.Context) error) error {
 	outage := c.outage.Load()
 	bound, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
 	err := op(bound)
 	if ctx.Err() != nil {
-		return err // the service ends, which is not Redis's fault
+		return err // the service is stopping, so this is not an outage
 	}
 	out := outage%2 == 1
-	// Who began before the last change has nothing new to say.
+	// A call that began before the last change must not change anything.
 	switch {
 	case err != nil && !out && c.outage.CompareAndSwap(outage, outage+1):
 		c.log.Warn("redis is out of service, loading without it", "err", err)
@@ -175,8 +179,8 @@ func (c *redisCache) talk(ctx context.Context, write bool, op func(context.Conte
 	return err
 }
 
-// quiet is go-redis's logger: what it would say of each connection, talk says
-// once.
+// quiet replaces go-redis's logger, which logs each connection. talk logs an
+// outage once.
 type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}

@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -19,11 +23,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A redisServer is a real one, on a port of its own, that keeps nothing.
+// A redisServer is a real Redis on a port of its own, without persistence.
 type redisServer struct {
 	addr, dir string
 	cmd       *exec.Cmd
-	ended     chan struct{} // closed when it has
+	ended     chan struct{} // closed when it has ended
 }
 
 func startRedis(t *testing.T) *redisServer {
@@ -36,7 +40,7 @@ func startRedis(t *testing.T) *redisServer {
 	}
 	r := &redisServer{dir: t.TempDir()}
 	t.Cleanup(r.kill)
-	for range 3 { // somebody may take the address before Redis does
+	for range 3 { // another process may take the address before Redis does
 		r.addr = freeAddr(t)
 		if r.tryStart(t) {
 			return r
@@ -104,7 +108,7 @@ func (r *redisServer) signal(t *testing.T, sig syscall.Signal) {
 	}
 }
 
-// client is the test's own, as patient as the test.
+// client returns a client for the test itself, which waits as long as the test does.
 func (r *redisServer) client() *redis.Client {
 	return redis.NewClient(&redis.Options{Addr: r.addr, DisableIdentity: true})
 }
@@ -114,12 +118,12 @@ func (r *redisServer) cache(t *testing.T, ttl time.Duration) func(*service) {
 	return func(f *service) {
 		c := newRedisCache(r.addr, ttl, slog.New(slog.NewJSONHandler(f.log, nil)))
 		t.Cleanup(func() { c.client.Close() })
-		c.limit = patience // it is not Redis that is slow here
+		c.limit = patience // a busy machine must not reach it
 		f.memory, f.redis = nothing{}, c
 	}
 }
 
-// commands is how many the server has processed, in its own words.
+// commands returns how many commands the server has processed, as it reports itself.
 func (r *redisServer) commands(t *testing.T) int {
 	t.Helper()
 	c := r.client()
@@ -146,17 +150,17 @@ func (f *service) wantLogged(t *testing.T, out, back int) {
 	}
 }
 
-// TestRedisColdCity: Redis saves the database, the Group saves both.
+// TestRedisColdCity checks that Redis reduces the load on the database, and the Group that on both.
 func TestRedisColdCity(t *testing.T) {
 	var g gate
 	r := startRedis(t)
 	f := start(t, r.cache(t, time.Hour), hold(&g), http2)
-	paris := f.goGet("/city/Paris") // so that the connection is up, and the scripts are there
+	paris := f.goGet("/city/Paris") // connects, and loads the scripts
 	g.next(t).pass()
 	(<-paris).want(t, http.StatusOK)
 
 	before := r.commands(t)
-	own := r.commands(t) - before // what it costs to ask
+	own := r.commands(t) - before // the cost of asking
 	before += own
 	st := f.flights.Stats()
 	stampedeAtOnce(t, f, &g)
@@ -171,7 +175,7 @@ func TestRedisColdCity(t *testing.T) {
 	}
 }
 
-// TestRedisIsShared: what one process has loaded, another finds.
+// TestRedisIsShared checks that a process finds what another has loaded.
 func TestRedisIsShared(t *testing.T) {
 	r := startRedis(t)
 	db := filepath.Join(t.TempDir(), "weather.db")
@@ -188,9 +192,9 @@ func TestRedisIsShared(t *testing.T) {
 	}
 }
 
-// TestRedisPutElsewhere has a PUT in one process overtake a load in another:
-// Redis does not take the old row, and the load is done over, so that those
-// who joined it after the PUT was answered get the new reading too.
+// TestRedisPutElsewhere has a PUT in one process overtake a load in another. Redis
+// refuses the old row, and the load is repeated, so that clients that joined it
+// after the answer to the PUT also get the new reading.
 func TestRedisPutElsewhere(t *testing.T) {
 	var g gate
 	r := startRedis(t)
@@ -200,7 +204,7 @@ func TestRedisPutElsewhere(t *testing.T) {
 	q := g.next(t)
 	a.put("Tokyo", 99).want(t, http.StatusOK)
 	late := b.goGet("/city/Tokyo")
-	b.waitJoined(t, 1) // nobody has told b's Group of the PUT
+	b.waitJoined(t, 1) // b's Group does not know of the PUT
 	q.pass()
 	g.next(t).pass()
 	for _, ch := range []<-chan response{early, late} {
@@ -230,7 +234,7 @@ func TestRedisDies(t *testing.T) {
 	(<-joined).want(t, http.StatusOK)
 	f.wantLogged(t, 1, 0)
 
-	// The Group still does its part.
+	// The Group still suppresses duplicates.
 	for range 3 {
 		var all []<-chan response
 		joinedBefore := f.flights.Stats().Joined
@@ -268,8 +272,8 @@ func TestRedisDies(t *testing.T) {
 	f.wantLogged(t, 1, 1)
 }
 
-// TestRedisRestarts loses the generation that a load has noted: the PUT that
-// overtook the load must still be seen by those who come after it.
+// TestRedisRestarts loses the generation that a load has noted. Clients that come
+// after the PUT that overtook the load must still get the new reading.
 func TestRedisRestarts(t *testing.T) {
 	var g gate
 	r := startRedis(t)
@@ -280,7 +284,7 @@ func TestRedisRestarts(t *testing.T) {
 	r.kill()
 	r.start(t)
 	old.pass()
-	g.next(t).pass() // the load that was refused, done over
+	g.next(t).pass() // the repetition of the load that was refused
 	(<-early).want(t, http.StatusOK)
 	if a := f.get("/city/Tokyo").answer(t); a.Celsius != 99 {
 		t.Errorf("after PUT 99: %+v", a)
@@ -351,15 +355,15 @@ func TestRedisGenerationLasts(t *testing.T) {
 		t.Errorf("kept %+v, %v", r, ok)
 	}
 
-	// What is not a reading is not served, and not kept for long either.
+	// An entry that is not a reading is not served, and not kept for long.
 	c.client.Set(ctx, k.entry(), "{", time.Hour)
 	if _, keep, ok := c.Get(ctx, k); ok || !keep(ctx, reading{}) {
 		t.Error("nonsense in Redis was served")
 	}
 }
 
-// TestRedisOutageIsLoggedOnce: an answer from before the outage, or a failure
-// from within the last one, comes late and changes nothing.
+// TestRedisOutageIsLoggedOnce checks that a late answer from before the outage, or
+// a late failure from the last one, changes nothing.
 func TestRedisOutageIsLoggedOnce(t *testing.T) {
 	j := new(journal)
 	f := &service{log: j}
@@ -387,7 +391,7 @@ func TestRedisOutageIsLoggedOnce(t *testing.T) {
 	f.wantLogged(t, 1, 0)
 	talk(false, fails)()
 	lateSuccess()
-	talk(false, nil)() // reads, and may not be able to write
+	talk(false, nil)() // a read, which does not show that Redis can write
 	f.wantLogged(t, 1, 0)
 	talk(true, nil)()
 	f.wantLogged(t, 1, 1)

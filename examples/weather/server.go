@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -19,14 +23,14 @@ import (
 )
 
 const (
-	maxLoads   = 10       // queries at once
+	maxLoads   = 10       // concurrent queries
 	maxNames   = 100      // in one request
 	maxBody    = 64 << 10 // bytes
 	queryLimit = 5 * time.Second
 )
 
-// A key names a flight: everything that the answer depends on, and nothing
-// else. If it came to depend on a language or a tenant, that would go here.
+// A key identifies a flight. It holds everything that the answer depends on, and
+// nothing else. If that came to include a language or a tenant, add it here.
 type key struct {
 	city string
 }
@@ -35,7 +39,7 @@ type key struct {
 type answer struct {
 	reading
 	Source string `json:"source"` // "cache" or "load"
-	Shared bool   `json:"shared"` // with others who asked meanwhile
+	Shared bool   `json:"shared"` // with other clients
 }
 
 type server struct {
@@ -43,17 +47,17 @@ type server struct {
 	read  func(ctx context.Context, city string) (reading, error) // st's
 	write func(context.Context, reading) error
 
-	memory  singleflight.Cache[key, answer] // of this process: with Redis, nothing
+	memory  singleflight.Cache[key, answer] // of this process; with Redis, it stores nothing
 	redis   sharedCache                     // or nil
 	flights singleflight.Group[key, answer]
 	loads   *semaphore.Weighted
-	limit   time.Duration // on the wait for a query's turn, on a query and on a write
+	limit   time.Duration // on the wait before a query, on the query, and on a write
 
 	log   *slog.Logger
 	vars  expvar.Map
 	asked expvar.Int // readings that clients asked for
 
-	closing context.Context // done when the loads that are left must end
+	closing context.Context // done when the remaining loads must end
 	close   context.CancelFunc
 }
 
@@ -83,8 +87,8 @@ func (s *server) routes() http.Handler {
 	return mux
 }
 
-// get answers one request for one city, for as long as ctx lasts. The load is
-// for the cache: it goes on when everyone who waited for it has left.
+// get returns the answer for one city, or an error when ctx is done. The load is
+// for the cache: it continues after all clients have left.
 func (s *server) get(ctx context.Context, k key) (answer, error) {
 	s.asked.Add(1)
 	a, err, shared := s.flights.Fill(ctx, s.memory, k, func(ctx context.Context) (answer, error) { return s.load(ctx, k) })
@@ -92,16 +96,16 @@ func (s *server) get(ctx context.Context, k key) (answer, error) {
 	return a, err
 }
 
-// load is what a flight runs, at most once at a time for a city. Its ctx has no
-// end, so everything in it has a limit.
+// load is run by a flight, at most once at a time for a city. Its ctx is never
+// canceled, so everything that it does has a time limit.
 func (s *server) load(ctx context.Context, k key) (a answer, err error) {
-	// A panic ends the process if everyone who waited has left. There is none
-	// in the rest of the flight, which is memory's Get and Set.
+	// A panic ends the process if all clients have left. The rest of the
+	// flight, memory's Get and Set, does not panic.
 	defer func() {
 		if p := recover(); p != nil {
 			stack := debug.Stack()
 			s.log.Error("load panicked", "city", k.city, "panic", p, "stack", string(stack))
-			err = &singleflight.PanicError{Value: p, Stack: stack} // returned, it is an error like any other
+			err = &singleflight.PanicError{Value: p, Stack: stack} // an ordinary error, because it is returned
 		}
 	}()
 	ctx, cancel := context.WithCancel(ctx)
@@ -115,16 +119,16 @@ func (s *server) load(ctx context.Context, k key) (a answer, err error) {
 	return answer{reading: r, Source: "load"}, err
 }
 
-// query asks the database, as one of maxLoads. What went wrong is logged
-// here, once, and no client sees it.
+// query asks the database, beside at most maxLoads-1 others. It logs errors that
+// clients must not see.
 func (s *server) query(ctx context.Context, k key) (reading, error) {
 	turn, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()
 	if err := s.loads.Acquire(turn, 1); err != nil {
 		if ctx.Err() != nil {
-			return reading{}, ctx.Err() // the service ends
+			return reading{}, ctx.Err() // the service is stopping
 		}
-		s.log.Warn("query had no turn", "city", k.city)
+		s.log.Warn("query did not get its turn", "city", k.city)
 		return reading{}, errBusy
 	}
 	defer s.loads.Release(1)
@@ -137,7 +141,7 @@ func (s *server) query(ctx context.Context, k key) (reading, error) {
 	case errors.Is(err, errNoCity):
 		return r, fmt.Errorf("%w: %q", errNoCity, k.city)
 	case ctx.Err() != nil:
-		return r, ctx.Err() // the service ends
+		return r, ctx.Err() // the service is stopping
 	}
 	s.log.Error("query failed", "city", k.city, "err", err)
 	return r, errDatabase
@@ -154,7 +158,7 @@ func (s *server) getCity(w http.ResponseWriter, r *http.Request) {
 	if query.Has("wait") {
 		wait, err := time.ParseDuration(query.Get("wait"))
 		if err != nil || wait <= 0 {
-			fail(w, fmt.Errorf("%w: wait %q is not a time like 50ms", errBad, query.Get("wait")))
+			fail(w, fmt.Errorf("%w: wait %q is not a duration such as 50ms", errBad, query.Get("wait")))
 			return
 		}
 		late := fmt.Errorf("%w within %v; ask again", errWait, wait)
@@ -177,11 +181,11 @@ func (s *server) getCities(w http.ResponseWriter, r *http.Request) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	names := query["name"]
 	if err != nil || len(names) == 0 || len(names) > maxNames {
-		fail(w, fmt.Errorf("%w: want 1 to %d times name=…", errBad, maxNames))
+		fail(w, fmt.Errorf("%w: want 1 to %d parameters name=…", errBad, maxNames))
 		return
 	}
-	// The first error cancels ctx, so that all leave their flights. Their loads
-	// go on and fill the cache.
+	// The first error cancels ctx, so the other calls leave their flights. The
+	// loads continue and fill the cache.
 	g, ctx := errgroup.WithContext(r.Context())
 	answers := make([]answer, len(names))
 	for i, name := range names {
@@ -197,8 +201,8 @@ func (s *server) getCities(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, answers)
 }
 
-// putCity writes a reading. A client that asks after it was answered gets this
-// reading or a later one.
+// putCity writes a reading. A client that asks after the answer gets this reading
+// or a later one.
 func (s *server) putCity(w http.ResponseWriter, r *http.Request) {
 	k := key{r.PathValue("name")}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -208,7 +212,7 @@ func (s *server) putCity(w http.ResponseWriter, r *http.Request) {
 	case errors.As(err, &big):
 		err = fmt.Errorf("%w: more than %d bytes", errBig, big.Limit)
 	case err != nil:
-		err = fmt.Errorf("%w: the body did not come", errBad)
+		err = fmt.Errorf("%w: cannot read the body", errBad)
 	case json.Unmarshal(body, &in) != nil || in.Celsius == nil:
 		err = fmt.Errorf(`%w: want {"celsius": a number}`, errBad)
 	}
@@ -224,7 +228,7 @@ func (s *server) putCity(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, written)
 }
 
-// put does not stop half-way when its client hangs up: ctx has no end.
+// put is completed even if the client hangs up, because ctx is never canceled.
 func (s *server) put(ctx context.Context, k key, r reading) error {
 	bound, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()
@@ -232,13 +236,12 @@ func (s *server) put(ctx context.Context, k key, r reading) error {
 	if errors.Is(err, errNoCity) {
 		return fmt.Errorf("%w: %q", errNoCity, k.city)
 	}
-	// Write, drop, invalidate, answer. No two can change places:
+	// The order is write, drop, invalidate, answer, and none can change places.
+	// After a drop or invalidation before the write, a load would keep the old
+	// row. After an invalidation before the drop, a flight would get the old
+	// entry from Redis, and clients that come after the answer could join it.
 	//
-	// Drop or invalidate before the write, and a load in between keeps the old
-	// row. Invalidate before Drop, and a flight in between gets the old entry
-	// from Redis, to be joined by those who come after the answer.
-	//
-	// An error does not say that nothing was written: go on.
+	// Continue even after an error, because the row may have been written.
 	var dropped error
 	if s.redis != nil {
 		dropped = s.redis.Drop(ctx, k)
@@ -254,8 +257,9 @@ func (s *server) put(ctx context.Context, k key, r reading) error {
 	return nil
 }
 
-// getVars is the page of expvar.Handler with what is this server's own. The
-// process may have several, and expvar.Publish takes a name once.
+// getVars serves the page of expvar.Handler with the variables of this server
+// added. A process may have several servers, but expvar.Publish accepts each name
+// only once.
 func (s *server) getVars(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	sep := "{\n"
@@ -280,7 +284,7 @@ func (s *server) flightVars() any {
 	}
 }
 
-// queryVars says what the cache and the Group have saved together.
+// queryVars reports how many queries the cache and the Group have saved together.
 func (s *server) queryVars() any {
 	asked, executed := s.asked.Value(), s.st.queries.Value()
 	return map[string]any{
@@ -292,22 +296,22 @@ func (s *server) queryVars() any {
 
 func share(part, whole uint64) float64 { return float64(part) / float64(max(whole, 1)) }
 
-// Everything that a client is told when it is not an answer. An error that is
-// none of these is our fault, and our business.
+// The errors that clients see. Any other error is reported to them as an internal
+// error.
 var (
 	errBad      = errors.New("bad request")
 	errBig      = errors.New("too large")
 	errDatabase = errors.New("the database failed")
-	errBusy     = errors.New("too many cities are asked for at once; ask again")
+	errBusy     = errors.New("too many cities are being loaded; ask again")
 	errWait     = errors.New("no reading")
-	errCache    = errors.New("written, but the cache did not confirm: readers may see the old reading for a while; put it again")
+	errCache    = errors.New("written, but the cache did not confirm it: clients may get the old reading for a while; put it again")
 )
 
 func fail(w http.ResponseWriter, err error) {
 	var status int
 	switch {
 	case errors.Is(err, context.Canceled):
-		panic(http.ErrAbortHandler) // the client has gone; to return would be to say 200
+		panic(http.ErrAbortHandler) // the client has gone; a return would send status 200
 	case errors.Is(err, errBad):
 		status = http.StatusBadRequest
 	case errors.Is(err, errBig):
@@ -329,14 +333,14 @@ func fail(w http.ResponseWriter, err error) {
 func reply(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(v) // a client who has gone is none of our concern
+	json.NewEncoder(w).Encode(v) // an error means that the client has gone
 }
 
-// stop ends the loads that are left when no request is, and waits for them.
+// stop ends the loads that remain after the last request, and waits for them.
 func (s *server) stop(ctx context.Context) error {
 	s.close()
-	// Not a WaitGroup: a load begins on its own goroutine, perhaps after the
-	// request that started it has ended.
+	// A WaitGroup would not do: a load begins on its own goroutine, which may be
+	// after the end of the request that started it.
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for s.flights.Stats().Running > 0 {

@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -37,8 +41,8 @@ func TestReadThrough(t *testing.T) {
 	}
 }
 
-// TestColdCity holds the one query until everyone who can has arrived. The
-// rest come when it is over; for ten thousand at once see TestRedisColdCity.
+// TestColdCity holds the one query until as many clients as possible have arrived.
+// The rest come after it. TestRedisColdCity has ten thousand clients at once.
 func TestColdCity(t *testing.T) {
 	var g gate
 	f := start(t, hold(&g))
@@ -57,8 +61,7 @@ func http2(f *service) {
 	f.srv.Protocols.SetUnencryptedHTTP2(true)
 }
 
-// stampedeAtOnce sends 10,000 requests for Tokyo, all of them up at the same
-// time, on 200 connections.
+// stampedeAtOnce sends 10,000 concurrent requests for Tokyo, on 200 connections.
 func stampedeAtOnce(t *testing.T, f *service, g *gate) {
 	t.Helper()
 	const requests, conns = 10_000, 200
@@ -72,12 +75,12 @@ func stampedeAtOnce(t *testing.T, f *service, g *gate) {
 	stampede(t, f, g, requests, requests, func(i int) *http.Client { return clients[i%conns] })
 }
 
-// stampede sends requests for Tokyo, atOnce of them at a time, and lets the
-// query go when they have joined its flight.
+// stampede sends requests for Tokyo, atOnce of them at a time, and lets the query
+// continue when they have joined its flight.
 func stampede(t *testing.T, f *service, g *gate, requests, atOnce int, client func(i int) *http.Client) {
 	t.Helper()
 	before := f.flights.Stats().Joined
-	const patience = 6 * patience // the race detector has much to do here
+	const patience = 6 * patience // the race detector makes this slow
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -103,8 +106,8 @@ func stampede(t *testing.T, f *service, g *gate, requests, atOnce int, client fu
 	}
 }
 
-// TestSecondLook lets a request miss the cache, and go on when the flight
-// that it missed is over.
+// TestSecondLook lets a request miss the cache, and continue when the flight that
+// it missed has ended.
 func TestSecondLook(t *testing.T) {
 	missed, goOn := make(chan bool), make(chan bool)
 	var first atomic.Bool
@@ -129,7 +132,7 @@ func TestSecondLook(t *testing.T) {
 	f.wantQueries(t, 1)
 }
 
-// hooks let a test see the steps of a service's cache, and hold them up.
+// hooks let a test observe and delay the steps of a service's cache.
 type hooks struct {
 	afterGet   func(hit bool)
 	beforeDrop func()
@@ -184,7 +187,7 @@ func TestEntryExpires(t *testing.T) {
 		k := key{"Tokyo"}
 		m := newMemory(time.Minute)
 		m.Set(k, answer{reading: reading{City: "Tokyo"}})
-		for range 59 { // asking for it does not keep it any longer
+		for range 59 { // a hit does not extend its lifetime
 			time.Sleep(time.Second)
 			if _, ok := m.Get(k); !ok {
 				t.Fatal("gone before its time")
@@ -231,8 +234,8 @@ func TestClientLeaves(t *testing.T) {
 	f.wantQueries(t, 1)
 }
 
-// TestAllClientsLeave: the load goes on when all have left. Who comes later
-// joins it, or finds what it has loaded.
+// TestAllClientsLeave checks that the load continues after all clients have left. A
+// later client joins it, or finds its result.
 func TestAllClientsLeave(t *testing.T) {
 	var g gate
 	f := start(t, hold(&g))
@@ -287,7 +290,7 @@ func TestWait(t *testing.T) {
 	}
 	f.wantQueries(t, 1)
 
-	// Nobody at all waits for this one, and the cache is filled.
+	// This load fills the cache although no client waits for it.
 	f.get("/city/Paris?wait=100ms").want(t, http.StatusGatewayTimeout)
 	g.next(t).pass()
 	eventually(t, "nothing running", func() bool { return f.flights.Stats().Running == 0 })
@@ -295,7 +298,7 @@ func TestWait(t *testing.T) {
 		t.Errorf("afterwards: %+v", a)
 	}
 
-	// Hanging up ends the waiting, and not the load.
+	// A client that hangs up does not end the load.
 	ctx, leave := context.WithCancel(t.Context())
 	gone := make(chan response)
 	go func() { gone <- send(ctx, http.DefaultClient, "GET", f.url+"/city/London?wait=1m", "") }()
@@ -313,7 +316,7 @@ func TestWait(t *testing.T) {
 	q.pass()
 }
 
-// TestWaitIsOverAtOnce: Fill starts nothing for a context that is done.
+// TestWaitIsOverAtOnce checks that Fill starts no load for a context that is done.
 func TestWaitIsOverAtOnce(t *testing.T) {
 	f := start(t)
 	f.get("/city/Tokyo?wait=1ns").wantError(t, http.StatusGatewayTimeout, "no reading within 1ns; ask again")
@@ -352,8 +355,8 @@ func TestCities(t *testing.T) {
 	f.wantQueries(t, 4)
 }
 
-// TestTenLoads asks for 100 cities in one request and for ten in others, and
-// counts the queries that are up when all the flights are.
+// TestTenLoads asks for 100 cities in one request and for ten in others, and counts
+// the queries that run while all the flights are in progress.
 func TestTenLoads(t *testing.T) {
 	var g gate
 	f := start(t, hold(&g))
@@ -368,7 +371,7 @@ func TestTenLoads(t *testing.T) {
 	for range maxLoads {
 		up = append(up, g.next(t))
 	}
-	f.wantQueries(t, maxLoads) // and not one more, with 100 flights waiting for their turn
+	f.wantQueries(t, maxLoads) // not one more, while 100 flights wait for their turn
 	for n := range int64(100) {
 		up[0].pass()
 		up = append(up[1:], g.next(t))
@@ -384,8 +387,8 @@ func TestTenLoads(t *testing.T) {
 	}
 }
 
-// TestFirstErrorIsTheAnswer: it does not wait for the rest, which go on and
-// fill the cache.
+// TestFirstErrorIsTheAnswer checks that the first error is answered without waiting
+// for the other loads, which continue and fill the cache.
 func TestFirstErrorIsTheAnswer(t *testing.T) {
 	var g gate
 	f := start(t, hold(&g))
@@ -416,8 +419,8 @@ func TestFirstErrorIsTheAnswer(t *testing.T) {
 	f.wantQueries(t, 4)
 }
 
-// TestNoTurn has more loads than there may be queries, and queries that do not
-// end. Each load ends in bounded time, also when nobody waits for it.
+// TestNoTurn has more loads than queries are allowed, and queries that do not end.
+// Each load ends in limited time, even if no client waits for it.
 func TestNoTurn(t *testing.T) {
 	var g gate
 	f := start(t, hold(&g), func(f *service) { f.limit = 100 * time.Millisecond })
@@ -433,7 +436,7 @@ func TestNoTurn(t *testing.T) {
 	leave()
 	f.get("/city/Paris").wantError(t, http.StatusServiceUnavailable, "ask again")
 	eventually(t, "the load that nobody waits for has ended", func() bool { return f.flights.Stats().Running == maxLoads })
-	if n := f.log.count("query had no turn"); n != 2 {
+	if n := f.log.count("query did not get its turn"); n != 2 {
 		t.Errorf("logged %d times, want 2:\n%s", n, f.log)
 	}
 	f.wantQueries(t, maxLoads)
@@ -547,7 +550,7 @@ func TestDatabaseFails(t *testing.T) {
 	f.get("/city/Oslo").wantError(t, http.StatusBadGateway, "the database failed")
 }
 
-// TestDatabaseHangs: clients wait no longer than a query may take.
+// TestDatabaseHangs checks that clients wait no longer than the time limit of a query.
 func TestDatabaseHangs(t *testing.T) {
 	f := start(t, func(f *service) {
 		f.limit = 20 * time.Millisecond
@@ -564,8 +567,8 @@ func TestDatabaseHangs(t *testing.T) {
 	}
 }
 
-// TestPanic has a load panic, with every kind of client waiting for it: more
-// often than there may be loads at once, which a lost turn would show.
+// TestPanic has a load panic while every kind of client waits for it. It does so
+// more often than loads are allowed at once, so that a lost turn would show.
 func TestPanic(t *testing.T) {
 	panics := func() error { panic("the driver has a bug") }
 	ask := func(f *service, ctx context.Context, n int, path string) chan response {
@@ -611,7 +614,7 @@ func TestPanic(t *testing.T) {
 					want = http.StatusGatewayTimeout
 				}
 				var got []response
-				if tt.hangUp || tt.quick { // the panic comes when all have gone
+				if tt.hangUp || tt.quick { // the load panics after all clients have left
 					if tt.hangUp {
 						leave()
 					}
@@ -655,7 +658,7 @@ func TestPanic(t *testing.T) {
 				t.Errorf("the log does not show where:\n%s", f.log)
 			}
 
-			// And the server lives.
+			// The server still works.
 			ch := f.goGet("/city/Tokyo")
 			g.next(t).pass()
 			if a := (<-ch).answer(t); a.Source != "load" {
@@ -665,7 +668,7 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-// TestPanicWithDeadlineExceeded is not taken for a client whose time is over.
+// TestPanicWithDeadlineExceeded checks that such a panic is not taken for a client whose wait is over.
 func TestPanicWithDeadlineExceeded(t *testing.T) {
 	f := start(t, func(f *service) {
 		f.server.read = func(context.Context, string) (reading, error) { panic(context.DeadlineExceeded) }
@@ -711,7 +714,7 @@ func TestVars(t *testing.T) {
 	g.next(t).pass()
 	eventually(t, "nothing running", func() bool { return look().Singleflight["running"] == 0 })
 
-	// The query goes on when everyone has left, and its reading is kept.
+	// The query continues after all clients have left, and its reading is kept.
 	f.get("/city/Tokyo").want(t, http.StatusOK)
 	v = look()
 	if v.Queries["asked"] != 5 || v.Queries["executed"] != 1 || v.Queries["saved"] != 0.8 {

@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -14,8 +18,8 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// A reading is the weather of a city. It is shared by everyone who asked
-// for it, so it holds nothing that one of them could change.
+// A reading is the weather of a city. All clients that ask for it share it, so it
+// holds nothing that one of them could change.
 type reading struct {
 	City    string    `json:"city"`
 	Celsius float64   `json:"celsius"`
@@ -34,8 +38,8 @@ type store struct {
 	queries expvar.Int
 }
 
-// openStore opens the database at path, and fills it if it is new. Each read
-// takes slow longer than it would.
+// openStore opens the database at path, and fills it if it is new. Each read is
+// delayed by slow.
 func openStore(ctx context.Context, path string, slow time.Duration) (*store, error) {
 	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: url.Values{
 		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(NORMAL)"},

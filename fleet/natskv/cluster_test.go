@@ -2,7 +2,7 @@
 // Use of this source code is governed by a BSD-style
 // license that can be found in the LICENSE file.
 
-package fleet_test
+package natskv_test
 
 import (
 	"context"
@@ -25,6 +25,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"example.com/singleflight/fleet"
+	"example.com/singleflight/fleet/natskv"
 )
 
 // A cluster is an engine of three nodes.
@@ -71,7 +72,7 @@ func newCluster(t testing.TB) *cluster {
 	until(t, "the bucket", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		return fleet.CreateBucket(ctx, c.js, jetstream.KeyValueConfig{Bucket: bucket, Replicas: 3}) == nil
+		return natskv.CreateBucket(ctx, c.js, jetstream.KeyValueConfig{Bucket: bucket, Replicas: 3}) == nil
 	})
 	c.settled()
 	return c
@@ -135,7 +136,7 @@ func TestCluster(t *testing.T) {
 	var groups []*fleet.Group[string]
 	for i := range 6 {
 		js := dial(t, c.urls(i%3), nats.DontRandomize())
-		groups = append(groups, newGroup[string](t, js, fleet.Linger(time.Minute), fleet.EngineTimeout(patience)))
+		groups = append(groups, newGroup[string](t, js, fleet.Lease(4*patience), fleet.Linger(time.Minute), fleet.EngineTimeout(patience)))
 	}
 	round := 0
 	one := func(what string, lose int) {
@@ -280,7 +281,7 @@ func TestLeaderKilledMidFlight(t *testing.T) {
 	until(t, "the bucket", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		return fleet.CreateBucket(ctx, js, jetstream.KeyValueConfig{Bucket: bucket, Replicas: 3}) == nil
+		return natskv.CreateBucket(ctx, js, jetstream.KeyValueConfig{Bucket: bucket, Replicas: 3}) == nil
 	})
 	var leader string
 	until(t, "a leader with replicas in step", func() bool {

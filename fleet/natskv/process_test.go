@@ -2,7 +2,7 @@
 // Use of this source code is governed by a BSD-style
 // license that can be found in the LICENSE file.
 
-package fleet_test
+package natskv_test
 
 import (
 	"bufio"
@@ -26,6 +26,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"example.com/singleflight/fleet"
+	"example.com/singleflight/fleet/natskv"
 )
 
 // The test binary is also the worker: a process with a Group, that does what
@@ -53,11 +54,11 @@ func leaks() int {
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		b.Reset()
 		pprof.Lookup("goroutine").WriteTo(&b, 1)
-		if s := b.String(); !strings.Contains(s, "singleflight/fleet.") && !strings.Contains(s, "jetstream.(*kvs)") {
+		if s := b.String(); !strings.Contains(s, "singleflight/fleet.") && !strings.Contains(s, "fleet/natskv.") && !strings.Contains(s, "jetstream.(*kvs)") {
 			return 0
 		}
 		if time.Now().After(deadline) {
-			fmt.Println("goroutines of the package are left:\n", b.String())
+			fmt.Println("goroutines of the packages are left:\n", b.String())
 			return 1
 		}
 	}
@@ -94,7 +95,9 @@ func work(raw string) {
 	fatal(err)
 	js, err := jetstream.New(nc)
 	fatal(err)
-	g, err := fleet.New[string](context.Background(), js, bucket, fleet.Lease(cfg.Lease))
+	e, err := natskv.Open(context.Background(), js, bucket)
+	fatal(err)
+	g, err := fleet.New[string](e, fleet.Lease(cfg.Lease), fleet.EngineTimeout(min(cfg.Lease/4, 2*time.Second)))
 	fatal(err)
 
 	var mu sync.Mutex

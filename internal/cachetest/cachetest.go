@@ -2,8 +2,8 @@
 // Use of this source code is governed by a BSD-style
 // license that can be found in the LICENSE file.
 
-// Package cachetest tries whether a read-through cache ever returns, or
-// holds, a value that is older than a write that was finished before.
+// Package cachetest tests whether a read-through cache ever returns or holds a value
+// that is older than a write that had finished before.
 package cachetest
 
 import (
@@ -41,7 +41,7 @@ type Group interface {
 	Forget(key int)
 }
 
-// Fill is the Store that Fill and Invalidate make of g and cache.
+// Fill is the Store that uses Fill and Invalidate with g and cache.
 func Fill(g Group, cache singleflight.Cache[int, int]) Store {
 	return Store{
 		Cache: cache,
@@ -54,9 +54,9 @@ func Fill(g Group, cache singleflight.Cache[int, int]) Store {
 	}
 }
 
-// ByHand is the Store that is usually written around DoContext: it looks into
-// the cache, looks again inside fn and stores there, and after a write it
-// forgets and deletes. It returns old values, or Run proves nothing.
+// ByHand is the Store that is usually written with DoContext: it reads the cache,
+// reads it again inside fn and stores there, and after a write it forgets and
+// deletes. It must return old values, or else Run proves nothing.
 func ByHand(g Group, cache singleflight.Cache[int, int]) Store {
 	return Store{
 		Cache: cache,
@@ -84,12 +84,12 @@ func ByHand(g Group, cache singleflight.Cache[int, int]) Store {
 	}
 }
 
-// A Report is what Run has found.
+// A Report has the findings of Run.
 type Report struct {
 	Writes, Reads, Hits, Left int
 
-	// Old is how many values were found, by readers and in the cache, that
-	// were older than a write after which Written had returned before.
+	// Old is the number of values, returned to readers or found in the cache,
+	// that were older than a write after which Written had already returned.
 	Old int
 	// FirstOld describes the first of them.
 	FirstOld string
@@ -113,9 +113,9 @@ type trial struct {
 	report Report
 }
 
-// Run has readers read and give up, writers write, and others forget, all at
-// random, for as long as d. The sleeps are a few milliseconds long, and take
-// no time in a synctest bubble. A call with the same seed makes the same
+// Run has readers that read and give up, writers that write, and others that
+// forget, all at random, for as long as d. The sleeps are a few milliseconds long,
+// and take no time in a synctest bubble. A call with the same seed makes the same
 // choices, but in real time not in the same order.
 func Run(seed uint64, d time.Duration, s Store) Report {
 	t := &trial{Store: s}
@@ -140,7 +140,7 @@ func Run(seed uint64, d time.Duration, s Store) Report {
 		t.Forget(r.IntN(keys))
 	})
 	wg.Wait()
-	// Loads that callers have left may still be running.
+	// Loads may still be running after their callers have left.
 	time.Sleep(100 * time.Millisecond)
 	for key := range keys {
 		t.lookUp("at the end", key)
@@ -148,14 +148,14 @@ func Run(seed uint64, d time.Duration, s Store) Report {
 	return t.report
 }
 
-// pause sleeps for up to d, or not at all, or lets others run.
+// pause sleeps for up to d, yields the processor, or does nothing.
 func pause(r *rand.Rand, d time.Duration) {
 	if n := r.IntN(4); n > 0 {
 		time.Sleep(time.Duration(n) * d / 3)
 	}
 }
 
-// load reads the database at once and returns what it read a while later.
+// load reads the database at once, and returns the value a while later.
 func (t *trial) load(r *rand.Rand, key int) func(context.Context) (int, error) {
 	before, after, fails := r.IntN(3), r.IntN(10), r.IntN(20) == 0
 	return func(ctx context.Context) (int, error) {
@@ -194,7 +194,7 @@ func (t *trial) read(ctx context.Context, r *rand.Rand) {
 	}
 }
 
-// write writes key, and looks at once and a while later what is there.
+// write writes key, and checks the cache at once and a while later.
 func (t *trial) write(ctx context.Context, r *rand.Rand) {
 	key := r.IntN(keys)
 	v := int(t.db[key].Add(1))
@@ -218,7 +218,7 @@ func (t *trial) write(ctx context.Context, r *rand.Rand) {
 	}
 }
 
-// lookUp checks what is in the cache.
+// lookUp checks the value in the cache.
 func (t *trial) lookUp(what string, key int) {
 	known := int(t.known[key].Load())
 	v, ok := t.Cache.Get(key)
@@ -240,8 +240,8 @@ func (t *trial) checkLocked(what string, key, v, known int) {
 	}
 }
 
-// Slow makes the Set and Delete of a cache take up to two milliseconds,
-// before and after they take effect.
+// Slow delays Set and Delete of a cache by up to two milliseconds, before and
+// after they take effect.
 func Slow(cache singleflight.Cache[int, int]) singleflight.Cache[int, int] {
 	return slow{cache}
 }

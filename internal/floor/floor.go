@@ -2,17 +2,17 @@
 // Use of this source code is governed by a BSD-style
 // license that can be found in the LICENSE file.
 
-// Package floor is the least that a group on a mutex and a map can do: lock,
-// look up and insert, unlock, run fn, lock, delete, unlock. It joins nobody.
+// Package floor does the least that a group with a mutex and a map can do: lock,
+// look up and insert, unlock, run fn, lock, delete, unlock. Its calls do not join.
 package floor
 
 import "sync"
 
-// A Group shares nothing.
+// A Group has the cost of a group, but does not share results.
 type Group[K comparable, V any] struct {
 	mu sync.Mutex
 	m  map[K]*V
-	up *V // what every entry points to
+	up *V // every entry points to it
 }
 
 // New returns a Group.

@@ -2,8 +2,8 @@
 // Use of this source code is governed by a BSD-style
 // license that can be found in the LICENSE file.
 
-// Package inturn measures implementations beside each other, so that whatever
-// slows the machine down slows all of them down.
+// Package inturn measures implementations in turn, so that if something slows the
+// machine down, it slows all of them down.
 package inturn
 
 import (
@@ -31,7 +31,7 @@ func Run[I fmt.Stringer](b *testing.B, impls []I, round func(impl I) (took time.
 			b.ReportMetric(median(took[n])/first, impl.String()+"/"+impls[0].String())
 		}
 	}
-	b.ReportMetric(0, "ns/op") // a round of all of them says nothing
+	b.ReportMetric(0, "ns/op") // the time of all implementations together means nothing
 }
 
 func median(d []float64) float64 {

@@ -16,7 +16,7 @@ func TestMoved(t *testing.T) {
 	vettest.RunFixes(t, migrate.Analyzer, "migrate/moved", "migrate/together", "migrate/program", "web/pages")
 }
 
-// A group that is left as it is says why.
+// If a group is left as it is, the report says why.
 func TestLeft(t *testing.T) {
 	vettest.Set(t, migrate.Analyzer, "on", "true")
 	vettest.Run(t, migrate.Analyzer, "migrate/left")

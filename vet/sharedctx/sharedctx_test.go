@@ -19,7 +19,7 @@ func TestNotReported(t *testing.T) {
 	vettest.Run(t, sharedctx.Analyzer, "sharedctx/negative")
 }
 
-// A report without a fix says why.
+// If there is no fix, the report says why.
 func TestNoFix(t *testing.T) {
 	vettest.Run(t, sharedctx.Analyzer, "sharedctx/nofix", "sharedctx/copied",
 		"sharedctx/exported", "sharedctx/foreign", "sharedctx/generated", "sharedctx/unseen")

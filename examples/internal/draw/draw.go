@@ -1,4 +1,8 @@
-// Package draw has what the pictures and tables of the examples share.
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+// Package draw has the code that the pictures and tables of the examples share.
 package draw
 
 import (
@@ -12,7 +16,7 @@ import (
 	"time"
 )
 
-// Short is d to three digits.
+// Short returns d rounded to three digits.
 func Short(d time.Duration) time.Duration {
 	unit := time.Duration(1)
 	for d/unit >= 1000 {
@@ -21,21 +25,21 @@ func Short(d time.Duration) time.Duration {
 	return d.Round(unit)
 }
 
-// Num is x to a tenth.
+// Num formats x, rounded to a tenth.
 func Num(x float64) string {
 	return strconv.FormatFloat(math.Round(x*10)/10, 'f', -1, 64)
 }
 
-// A File is a file that appears under its name when it is complete, and not before.
+// A File is a file that appears under its name only once it is complete.
 type File struct {
 	*os.File
 	path string
 }
 
-// Create begins the file that will be at path.
+// Create creates the file that Commit puts at path.
 func Create(path string) (*File, error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real // the file is replaced, not the link
+		path = real // replace the file, not the link
 		if err := replaceable(path); err != nil {
 			return nil, err
 		}
@@ -43,15 +47,15 @@ func Create(path string) (*File, error) {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
 		if pe, ok := errors.AsType[*fs.PathError](err); ok {
-			pe.Path = path // the name that the user knows
+			pe.Path = path // the name that the user gave
 		}
 		return nil, err
 	}
 	return &File{f, path}, nil
 }
 
-// replaceable reports why what is at path had better stay: a rename would ask
-// neither what it is nor whether it may be written to.
+// replaceable returns an error if the file at path must not be replaced. A
+// rename itself checks neither its type nor whether it may be written to.
 func replaceable(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -84,8 +88,8 @@ func (f *File) Discard() {
 	os.Remove(f.Name())
 }
 
-// Ticks are the times from 0 to span at which to mark an axis: at most n and
-// one of them, in steps of 1, 2, 5, 10, 20, 50 …
+// Ticks returns the times from 0 to span at which to mark an axis: at most n+1
+// of them, in steps of 1, 2, 5, 10, 20, 50, …
 func Ticks(span time.Duration, n int) (ticks []time.Duration) {
 	step := time.Duration(1)
 	for i := 0; span/step > time.Duration(n); i++ {

@@ -75,10 +75,11 @@ type Engine interface {
 	Latest(ctx context.Context, name Name) (Entry, error)
 
 	// Watch returns a channel that receives, for each part of the key, what is
-	// stored when the watch begins, and from then on each change and expiry
-	// in the order of their revisions. Absent parts are not sent. Where
-	// changes come faster than they are received, the engine may leave out
-	// all but the last of a part.
+	// stored when the watch begins, then an Entry without a Part, and from then
+	// on each change and expiry in the order of their revisions. What was not
+	// sent before the Entry without a Part is absent. Where changes come faster
+	// than they are received, the engine may leave out all but the last of a
+	// part.
 	//
 	// The channel is closed when the watch is lost, cannot be had, or ctx is
 	// done. A receiver that stops receiving ends ctx; nothing of the watch
@@ -114,7 +115,7 @@ type Put struct {
 
 // An Entry is what an engine knows of one record.
 type Entry struct {
-	Part string
+	Part string    // none where a watch has sent all that is stored
 	Rev  uint64    // of the record or marker; if Gone, the revision that expired, or 0 if nobody knows it
 	Data []byte    // none if the record is a marker, or Gone
 	Time time.Time // when it was written, by the engine's clock; zero if Gone

@@ -329,6 +329,7 @@ type Way struct {
 	Held    bool          // they wait, and arrive when that has ended
 	Late    time.Duration // they take so much longer
 	Doubled bool          // they arrive a second time, half a second later; news at once
+	Every   int           // if above 1, all this befalls only each message whose number it divides
 }
 
 // A Conn is a connection to a [Fake], and implements [engine.Engine].
@@ -344,6 +345,7 @@ type Conn struct {
 	ended  chan struct{} // closed by Close
 	closed bool
 	held   []heldMessage
+	sent   [news + 1]int // messages, by kind
 }
 
 // A heldMessage waits until its direction is not held up.
@@ -423,7 +425,7 @@ func (c *Conn) updateLocked() {
 
 // sendLocked has deliver called with the mutex held when the message arrives.
 func (c *Conn) sendLocked(k kind, about string, deliver func()) {
-	w := c.line.way(k)
+	w := c.wayLocked(k)
 	arrive := func() {
 		c.f.mu.Lock()
 		defer c.f.mu.Unlock()
@@ -432,14 +434,27 @@ func (c *Conn) sendLocked(k kind, about string, deliver func()) {
 	if w.Lost {
 		return
 	}
-	time.AfterFunc(w.Late+c.latency(about), arrive)
+	time.AfterFunc(w.Late+c.latency(k, about), arrive)
 	if w.Doubled {
-		time.AfterFunc(w.Late+c.latency(about)+time.Second/2, arrive)
+		time.AfterFunc(w.Late+c.latency(k, about)+time.Second/2, arrive)
 	}
+}
+
+// wayLocked returns what befalls the next message of a kind.
+func (c *Conn) wayLocked(k kind) Way {
+	c.sent[k]++
+	w := c.line.way(k)
+	if w.Every > 1 && c.sent[k]%w.Every != 0 {
+		return Way{}
+	}
+	return w
 }
 
 func (c *Conn) arriveLocked(k kind, deliver func()) {
 	w := c.line.way(k)
+	if w.Every > 1 {
+		w = Way{} // it was decided when it was sent
+	}
 	switch {
 	case w.Lost, k == request && c.f.stopped:
 	case w.Held:
@@ -453,8 +468,8 @@ func (c *Conn) arriveLocked(k kind, deliver func()) {
 
 // latency is the same in every run with the same seed, and another one for
 // each connection and moment, so that few things happen at one instant.
-func (c *Conn) latency(about string) time.Duration {
-	h := c.f.opts.Seed ^ uint64(c.number)<<48 ^ uint64(time.Now().UnixNano())
+func (c *Conn) latency(k kind, about string) time.Duration {
+	h := c.f.opts.Seed ^ uint64(c.number)<<48 ^ uint64(k)<<56 ^ uint64(time.Now().UnixNano())
 	for _, b := range []byte(about) {
 		h = (h ^ uint64(b)) * 0x100000001b3
 	}
@@ -614,6 +629,7 @@ func (w *watch) beginLocked() {
 	for _, e := range current {
 		w.sendLocked(e)
 	}
+	w.sendLocked(engine.Entry{}) // that is all
 }
 
 // sendLocked sends news, which does not overtake what was sent before.
@@ -621,7 +637,7 @@ func (w *watch) sendLocked(e engine.Entry) {
 	if !w.begun {
 		return
 	}
-	way := w.c.line.News
+	way := w.c.wayLocked(news)
 	if way.Lost {
 		return
 	}
@@ -629,7 +645,7 @@ func (w *watch) sendLocked(e engine.Entry) {
 	if way.Doubled {
 		times = 2
 	}
-	at := time.Now().Add(way.Late + w.c.latency(w.key))
+	at := time.Now().Add(way.Late + w.c.latency(news, w.key))
 	if at.Before(w.last) {
 		at = w.last
 	}

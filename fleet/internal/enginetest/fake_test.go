@@ -153,6 +153,25 @@ func TestSuiteFindsWrongEngines(t *testing.T) {
 				return []engine.Entry{e}
 			}),
 			want: []string{"ExpiryIsAnnounced"}},
+		{name: "a watch does not say what is absent",
+			engine: filters(func(_ []engine.Entry, e engine.Entry) []engine.Entry {
+				if e.Part == "" {
+					return nil
+				}
+				return []engine.Entry{e}
+			}),
+			want: []string{"WatchBeginsWithWhatIsStored", "WatchOfNothing"}},
+		{name: "a watch says too early what is absent",
+			engine: filters(func(before []engine.Entry, e engine.Entry) []engine.Entry {
+				if e.Part == "" {
+					return nil
+				}
+				if len(before) == 0 {
+					return []engine.Entry{{}, e}
+				}
+				return []engine.Entry{e}
+			}),
+			want: []string{"WatchBeginsWithWhatIsStored"}},
 		{name: "long keys are cut",
 			engine: wrong{
 				write: func(e engine.Engine, ctx context.Context, name engine.Name, put engine.Put) (uint64, error) {

@@ -285,15 +285,32 @@ func (s *suite) watch(c *conn, key string) <-chan engine.Entry {
 	return ch
 }
 
-// next receives from a watch.
+// next receives the next record from a watch.
 func (s *suite) next(what string, ch <-chan engine.Entry) engine.Entry {
+	s.Helper()
+	e := s.receive(what, ch)
+	if e.Part == "" { // the watch has sent all that is stored
+		e = s.receive(what, ch)
+	}
+	s.wellFormed(e)
+	return e
+}
+
+// all checks that a watch has sent all that is stored, and says so.
+func (s *suite) all(what string, ch <-chan engine.Entry) {
+	s.Helper()
+	if e := s.receive(what, ch); e.Part != "" || e.Rev != 0 || e.Data != nil || e.Gone {
+		s.Errorf("%s: received %v, want the Entry that ends what is stored", what, show(e))
+	}
+}
+
+func (s *suite) receive(what string, ch <-chan engine.Entry) engine.Entry {
 	s.Helper()
 	select {
 	case e, open := <-ch:
 		if !open {
 			s.Fatalf("%s: the watch is lost", what)
 		}
-		s.wellFormed(e)
 		return e
 	case <-time.After(patience):
 		s.Fatalf("%s: no news within %v", what, patience)
@@ -304,10 +321,18 @@ func (s *suite) next(what string, ch <-chan engine.Entry) engine.Entry {
 // none checks that nothing is received for a while.
 func (s *suite) none(what string, ch <-chan engine.Entry, d time.Duration) {
 	s.Helper()
-	select {
-	case e, open := <-ch:
-		s.Errorf("%s: received %v, open %v, want nothing", what, show(e), open)
-	case <-time.After(d):
+	after := time.After(d)
+	for {
+		select {
+		case e, open := <-ch:
+			if open && e.Part == "" { // the watch has sent all that is stored
+				continue
+			}
+			s.Errorf("%s: received %v, open %v, want nothing", what, show(e), open)
+			return
+		case <-after:
+			return
+		}
 	}
 }
 
@@ -662,12 +687,14 @@ func (s *suite) watchBeginsWithWhatIsStored() {
 		got[e.Part] = true
 		s.want("part "+e.Part, e, want[e.Part].Rev, string(want[e.Part].Data))
 	}
+	s.all("after what is stored", ch)
 	rev := s.put(s.c, engine.Name{Key: "k", Part: "new"}, engine.Put{Data: []byte("n")})
 	s.want("a new part", s.next("a new part", ch), rev, "n")
 }
 
 func (s *suite) watchOfNothing() {
 	ch := s.watch(s.connect(), "k")
+	s.all("a watch of nothing", ch)
 	s.none("a watch of nothing", ch, 300*time.Millisecond)
 	rev := s.put(s.c, k, engine.Put{Data: []byte("a")})
 	s.want("Watch", s.next("a record", ch), rev, "a")

@@ -54,12 +54,12 @@ func must(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
 	out, code := run(t, dir, name, args...)
 	if code != 0 {
-		t.Fatalf("%s %s: exit code %d\n%s", filepath.Base(name), strings.Join(args, " "), code, out)
+		t.Fatalf("%s %s: got exit code %d, want 0:\n%s", filepath.Base(name), strings.Join(args, " "), code, out)
 	}
 	return out
 }
 
-// program copies testdata/program to a new folder, and lets it use the
+// program copies testdata/program to a new folder, and makes it use the
 // library of this repository.
 func program(t *testing.T) (dir string) {
 	t.Helper()
@@ -75,7 +75,7 @@ func program(t *testing.T) (dir string) {
 	return dir
 }
 
-// What is often wrong, or asks for a decision, is off by default.
+// Reports that are often wrong, or that ask for a decision, are off by default.
 func TestOffByDefault(t *testing.T) {
 	off := map[string]bool{"joinedkey.on": true, "migrate.on": true, "missingkey.on": true, "sharedctx.fields": true}
 	for _, a := range analyzers {
@@ -88,20 +88,20 @@ func TestOffByDefault(t *testing.T) {
 		})
 	}
 	if len(off) > 0 {
-		t.Errorf("no analyzer has the flags %v", off)
+		t.Errorf("got no flags %v of the analyzers, want them", off)
 	}
 }
 
 const report = "program.go:23:17: ctx belongs to the caller that starts the flight"
 
-// The fix makes a program right: its test fails before, and passes after.
+// The fix mends a program, whose test fails before it and passes after it.
 func TestFixedProgram(t *testing.T) {
 	dir := program(t)
 	if out, code := run(t, dir, "go", "test", "./..."); code == 0 || !strings.Contains(out, "context canceled") {
-		t.Errorf("go test before the fix: exit code %d, want a failure that tells of a canceled context:\n%s", code, out)
+		t.Errorf("go test before the fix: got exit code %d, want a failure with context canceled:\n%s", code, out)
 	}
 	if out, code := run(t, dir, vet, "./..."); code != 3 || strings.Count(out, report) != 1 {
-		t.Errorf("singleflight-vet ./...: exit code %d, want 3 and one report:\n%s", code, out)
+		t.Errorf("singleflight-vet ./...: got exit code %d, want 3 and one report:\n%s", code, out)
 	}
 
 	source, err := os.ReadFile(filepath.Join(dir, "program.go"))
@@ -115,11 +115,11 @@ func TestFixedProgram(t *testing.T) {
 		"\n+\tv, err, _ := u.group.DoContext(ctx, id, func(ctx context.Context) (interface{}, error) {\n",
 	} {
 		if !strings.Contains(diff, want) {
-			t.Errorf("singleflight-vet -fix -diff ./... lacks %q:\n%s", want, diff)
+			t.Errorf("singleflight-vet -fix -diff ./... printed this, want %q in it:\n%s", want, diff)
 		}
 	}
 	if now, _ := os.ReadFile(filepath.Join(dir, "program.go")); !bytes.Equal(now, source) {
-		t.Errorf("singleflight-vet -fix -diff ./... changed a file")
+		t.Errorf("singleflight-vet -fix -diff ./... changed program.go, want it as it was")
 	}
 
 	must(t, dir, vet, "-fix", "./...")
@@ -128,8 +128,8 @@ func TestFixedProgram(t *testing.T) {
 	must(t, dir, vet, "./...")
 }
 
-// After sharedctx's fix the group is dropin's. Before it, migrate gives it
-// the type of its values, and sharedctx's fix works on that, too.
+// sharedctx's fix makes the group one of dropin. If migrate has given it the
+// type of its values before, the fix works on that too.
 func TestMigratedProgram(t *testing.T) {
 	dir := program(t)
 	must(t, dir, vet, "-migrate", "-migrate.on", "-fix", "./...")
@@ -139,7 +139,7 @@ func TestMigratedProgram(t *testing.T) {
 	}
 	for _, want := range []string{"singleflight.Group[string, string]", "return v, nil", "func() (string, error) {"} {
 		if !bytes.Contains(source, []byte(want)) {
-			t.Errorf("the migrated program lacks %q:\n%s", want, source)
+			t.Errorf("singleflight-vet -migrate -fix wrote this, want %q in it:\n%s", want, source)
 		}
 	}
 	must(t, dir, "go", "vet", "./...")
@@ -148,8 +148,8 @@ func TestMigratedProgram(t *testing.T) {
 	must(t, dir, vet, "./...")
 }
 
-// A group that a test of the package uses is changed there too, and reported
-// once; without the tests it is left alone.
+// A group that a test of its package uses is changed there too, and is
+// reported once. If the test is not in the build, the group is left as it is.
 func TestGroupInTest(t *testing.T) {
 	dir := program(t)
 	test := filepath.Join(dir, "group_test.go")
@@ -167,14 +167,14 @@ func TestGroupInTest(t *testing.T) {
 	} {
 		out, code := run(t, dir, vet, strings.Fields(c.args)...)
 		if code == 0 || strings.Count(out, c.want) != 1 || c.without != "" && strings.Contains(out, c.without) {
-			t.Errorf("singleflight-vet %s: exit code %d, want a failure, %q once, and no %q:\n%s", c.args, code, c.want, c.without, out)
+			t.Errorf("singleflight-vet %s: got exit code %d, want a failure, %q once, and no %q:\n%s", c.args, code, c.want, c.without, out)
 		}
 	}
 	must(t, dir, vet, "-fix", "./...")
 	must(t, dir, "go", "vet", "./...")
 	must(t, dir, vet, "./...")
 
-	// A test for another platform is never seen.
+	// A test for another platform is in no build.
 	dir = program(t)
 	if err := os.WriteFile(filepath.Join(dir, "group_plan9_test.go"), []byte(source), 0o666); err != nil {
 		t.Fatal(err)
@@ -184,25 +184,26 @@ func TestGroupInTest(t *testing.T) {
 	}
 	const want = "(no fix: group_plan9_test.go, which uses it too, is not in this build)"
 	if out, code := run(t, dir, vet, "./..."); code == 0 || strings.Count(out, want) != 1 {
-		t.Errorf("singleflight-vet ./...: exit code %d, want a failure and %q once:\n%s", code, want, out)
+		t.Errorf("singleflight-vet ./...: got exit code %d, want a failure and %q once:\n%s", code, want, out)
 	}
 }
 
-// The command serves as a vettool, with its flags.
+// go vet runs the command as its vettool, and passes the flags of the command
+// on.
 func TestVettool(t *testing.T) {
 	dir := program(t)
 	out, code := run(t, dir, "go", "vet", "-vettool="+vet, "./...")
 	if code == 0 || !strings.Contains(out, report) {
-		t.Errorf("go vet -vettool: exit code %d, want a failure and the report:\n%s", code, out)
+		t.Errorf("go vet -vettool: got exit code %d, want a failure and the report:\n%s", code, out)
 	}
 	out, code = run(t, dir, "go", "vet", "-vettool="+vet, "-migrate", "-migrate.on", "./...")
 	if code == 0 || !strings.Contains(out, "group can be a Group[string, string]") || strings.Contains(out, report) {
-		t.Errorf("go vet -vettool -migrate -migrate.on: exit code %d, want migrate's report alone:\n%s", code, out)
+		t.Errorf("go vet -vettool -migrate -migrate.on: got exit code %d, want migrate's report alone:\n%s", code, out)
 	}
 }
 
-// The errors of a package are printed, and what can be read of it is
-// analyzed, as the other packages are.
+// The errors of a package are printed. What can be read of it is analyzed,
+// and so are the other packages.
 func TestPackageWithErrors(t *testing.T) {
 	dir := program(t)
 	if err := os.Mkdir(filepath.Join(dir, "broken"), 0o777); err != nil {
@@ -218,11 +219,11 @@ func TestPackageWithErrors(t *testing.T) {
 	}
 	out, code := run(t, dir, vet, "./...")
 	if code == 0 || !strings.Contains(out, "undefined: missing") {
-		t.Errorf("singleflight-vet ./...: exit code %d, want a failure and the error:\n%s", code, out)
+		t.Errorf("singleflight-vet ./...: got exit code %d, want a failure and the error:\n%s", code, out)
 	}
 	for _, want := range []string{report, "broken.go:23:17: ctx belongs", "(no fix: the package has errors)"} {
 		if !strings.Contains(out, want) {
-			t.Errorf("singleflight-vet ./... does not report %q:\n%s", want, out)
+			t.Errorf("singleflight-vet ./... printed this, want %q in it:\n%s", want, out)
 		}
 	}
 }

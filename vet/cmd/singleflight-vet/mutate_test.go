@@ -22,7 +22,7 @@ import (
 	"golang.org/x/tools/go/packages"
 )
 
-// No source makes an analyzer panic, neither as it is nor when some of its
+// No source makes an analyzer panic, whether it is complete or some of its
 // tokens are missing, doubled, exchanged or cut off.
 func TestMutatedSource(t *testing.T) {
 	rounds := 60
@@ -44,9 +44,11 @@ func TestMutatedSource(t *testing.T) {
 			reported += analyze(t, mutated)
 		}
 	}
-	// A change that breaks everything would test nothing.
+	// If no mutant compiled, or the analyzers reported nothing, this test would
+	// show nothing.
 	if compiled < len(pkgs) || reported < 10*len(pkgs) {
-		t.Errorf("of %d mutants %d compile, and have %d reports", rounds*len(pkgs), compiled, reported)
+		t.Errorf("of %d mutants: got %d that compile and %d reports, want at least %d and %d",
+			rounds*len(pkgs), compiled, reported, len(pkgs), 10*len(pkgs))
 	}
 	t.Logf("of %d mutants %d compile; %d reports", rounds*len(pkgs), compiled, reported)
 }
@@ -81,7 +83,7 @@ func load(t *testing.T) []*packages.Package {
 		t.Fatal(err)
 	}
 	if len(pkgs) < 10 {
-		t.Fatalf("loaded %d packages from %s", len(pkgs), gopath)
+		t.Fatalf("packages.Load(%s): got %d packages, want at least 10", gopath, len(pkgs))
 	}
 	return pkgs
 }
@@ -98,8 +100,8 @@ func (i importer) Import(path string) (*types.Package, error) {
 	return nil, fmt.Errorf("no package %s", path)
 }
 
-// mutate returns pkg with one file changed, if change is set, and checked
-// as far as it can be.
+// mutate returns pkg, type-checked as far as it can be. If change is set, it
+// changes one file first.
 func mutate(t *testing.T, pkg *packages.Package, rnd *rand.Rand, change bool) *packages.Package {
 	t.Helper()
 	fset := token.NewFileSet()
@@ -168,7 +170,7 @@ func mutateTokens(source []byte, rnd *rand.Rand) []byte {
 			source = slices.Concat(source[:ends[i]], source[ends[last+1]:])
 		case 2: // write one twice
 			source = slices.Concat(source[:ends[i+1]], source[ends[i]:])
-		case 3, 4: // write another in its place
+		case 3, 4: // replace one by another
 			source = slices.Concat(source[:ends[i]], text(j), source[ends[i+1]:])
 		case 5: // cut the rest off
 			if rnd.IntN(4) == 0 {
@@ -179,7 +181,7 @@ func mutateTokens(source []byte, rnd *rand.Rand) []byte {
 	return source
 }
 
-// tokens are the offsets at which the tokens of source begin, and its end.
+// tokens returns the offsets at which the tokens of source begin, and its end.
 func tokens(source []byte) []int {
 	fset := token.NewFileSet()
 	file := fset.AddFile("", -1, len(source))
@@ -195,13 +197,13 @@ func tokens(source []byte) []int {
 	}
 }
 
-// analyze runs all analyzers on pkg, as a driver would, and returns how
-// much they report.
+// analyze runs all analyzers on pkg, as a driver does, and returns how many
+// reports they make.
 func analyze(t *testing.T, pkg *packages.Package) int {
 	t.Helper()
 	defer func() {
 		if v := recover(); v != nil {
-			t.Logf("%s, which panics:", pkg.PkgPath)
+			t.Logf("the analyzers panic on %s:", pkg.PkgPath)
 			panic(v)
 		}
 	}()

@@ -37,7 +37,7 @@ func (i importer) Import(p string) (*types.Package, error) {
 	return i.pkgs[p], nil
 }
 
-// load is a pass over the package that source is, which may be in no folder.
+// load returns a pass over a package of one source file, which is in no folder.
 func load(t *testing.T, source string) *analysis.Pass {
 	t.Helper()
 	fset := token.NewFileSet()
@@ -60,7 +60,7 @@ func TestImport(t *testing.T) {
 		name     string
 		imports  string
 		params   string // of the function that wants package context
-		want     string // how it can call the package, or ""
+		want     string // the name for the package there, or "" if there is none
 		imported string // the import declarations afterwards
 	}{
 		{"none", "", "", "context", `import "context"`},
@@ -82,20 +82,20 @@ func TestImport(t *testing.T) {
 			pos := pass.Files[0].FileStart + token.Pos(strings.Index(source, "_ = 0"))
 			name, edits, ok := edit.Import(pass, pos, "context", "context")
 			if ok != (c.want != "") || ok && name != c.want {
-				t.Errorf("Import: got %q, %t, want %q", name, ok, c.want)
+				t.Errorf("Import = %q, %t, want %q", name, ok, c.want)
 			}
 			if !ok {
 				return
 			}
 			got := apply(t, pass, source, edits)
 			if want := "package p\n\n" + c.imported + "\n\nfunc f() { _ = 0 }\n"; got != want {
-				t.Errorf("Import: got\n%s\nwant\n%s", got, want)
+				t.Errorf("Import made\n%s\nwant\n%s", got, want)
 			}
 		})
 	}
 }
 
-// Imports that are added to one file go into one declaration.
+// Several imports that are added to one file go into one declaration.
 func TestImportTwice(t *testing.T) {
 	source := "package p\n\nimport \"z\"\n\nfunc f() {}\n"
 	pass := load(t, source)
@@ -107,11 +107,11 @@ func TestImportTwice(t *testing.T) {
 	}
 	got := apply(t, pass, source, edits)
 	if want := "package p\n\nimport (\n\t\"a\"\n\t\"context\"\n\t\"z\"\n)\n\nfunc f() {}\n"; got != want {
-		t.Errorf("three imports: got\n%s\nwant\n%s", got, want)
+		t.Errorf("Import, three times: got\n%s\nwant\n%s", got, want)
 	}
 }
 
-// apply makes the edits, each once, and formats the outcome, as drivers do.
+// apply makes the edits, each once, and formats the source, as drivers do.
 func apply(t *testing.T, pass *analysis.Pass, source string, edits []analysis.TextEdit) string {
 	t.Helper()
 	slices.SortStableFunc(edits, func(a, b analysis.TextEdit) int { return int(a.Pos - b.Pos) })
@@ -134,7 +134,8 @@ func apply(t *testing.T, pass *analysis.Pass, source string, edits []analysis.Te
 	return string(got)
 }
 
-// Other packages can have use of a group in many ways.
+// Obstacle names what shows a group to other packages, in each way in which
+// that can be.
 func TestObstacle(t *testing.T) {
 	const shows = " shows a type of " + flight.XSyncPath + " to other packages"
 	for _, c := range []struct{ source, want string }{
@@ -165,11 +166,11 @@ func TestObstacle(t *testing.T) {
 	} {
 		source := "package p\n\nimport \"" + flight.XSyncPath + "\"\n\n" + c.source + "\n"
 		if got := edit.Obstacle(load(t, source)); got != c.want {
-			t.Errorf("Obstacle of %q: got %q, want %q", c.source, got, c.want)
+			t.Errorf("Obstacle(%q) = %q, want %q", c.source, got, c.want)
 		}
 		main := strings.Replace(source, "package p", "package main", 1)
 		if got := edit.Obstacle(load(t, main)); got != "" {
-			t.Errorf("Obstacle of %q in package main: got %q, want none", c.source, got)
+			t.Errorf("Obstacle(%q) in package main = %q, want none", c.source, got)
 		}
 	}
 }

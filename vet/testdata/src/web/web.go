@@ -1,5 +1,9 @@
-// Package web has what belongs to one request, and is quicker to load than
-// net/http and database/sql.
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+// Package web has the types that belong to one request, and takes less time to load
+// than net/http and database/sql.
 package web
 
 import (

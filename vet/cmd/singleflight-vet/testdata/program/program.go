@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// Users loads users, once for all who ask for one at a time.
+// Users loads each user once for all callers that ask at the same time.
 type Users struct {
 	group singleflight.Group
 	load  func(ctx context.Context, id string) (string, error)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A caller who waits gets the value though the one who came first is
+// A caller that waits gets the value, although the caller that came first is
 // canceled.
 func TestFirstCallerCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -25,7 +25,7 @@ func TestFirstCallerCanceled(t *testing.T) {
 		}}
 		ctx, cancel := context.WithCancel(t.Context())
 		go users.User(ctx, "1")
-		synctest.Wait() // the first caller loads
+		synctest.Wait() // until the first caller has started the load
 		time.AfterFunc(time.Millisecond, cancel)
 		name, err := users.User(t.Context(), "1")
 		if name != "name of 1" || err != nil {

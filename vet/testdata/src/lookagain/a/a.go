@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 // Package a looks into caches around flights.
 package a
 
@@ -184,7 +188,7 @@ func (s *store) method(id string) (any, error) {
 
 func (s *store) fetcher() (any, error) { return s.fetch("") }
 
-// Two caches.
+// These are two caches.
 func (s *store) otherCache(id string) (any, error) {
 	if v, ok := s.other.Get(id); ok {
 		return v, nil
@@ -197,7 +201,7 @@ func (s *store) otherCache(id string) (any, error) {
 	return v, err
 }
 
-// Nothing is looked into.
+// This one looks into no cache.
 func (s *store) onlyStores(id string) (any, error) {
 	v, err, _ := s.g.Do(id, func() (any, error) {
 		v, err := load(id)
@@ -207,7 +211,7 @@ func (s *store) onlyStores(id string) (any, error) {
 	return v, err
 }
 
-// Nothing is stored.
+// This one stores nothing.
 func (s *store) onlyLooks(id string) (any, error) {
 	if v, ok := s.cache.Get(id); ok {
 		return v, nil
@@ -278,7 +282,7 @@ func (s *store) inLiteral() func(id string) (any, error) {
 	}
 }
 
-// What is stored afterwards is something else.
+// Something else is stored afterwards.
 func (s *store) storesOther(id string) (any, error) {
 	if v, ok := s.cache.Get(id); ok {
 		return v, nil

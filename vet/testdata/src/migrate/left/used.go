@@ -1,8 +1,12 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package left
 
 import "golang.org/x/sync/singleflight"
 
-var used singleflight.Group // want `used is left as it is: v in line 9 is used as an any`
+var used singleflight.Group // want `used is left as it is: v in line 13 is used as an any`
 
 func use() any {
 	v, _, _ := used.Do("", func() (any, error) { return 1, nil })

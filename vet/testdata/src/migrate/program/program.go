@@ -1,4 +1,8 @@
-// Package main exports nothing, whatever its names.
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+// Package main exports nothing, even where its names begin with a capital.
 package main
 
 import "golang.org/x/sync/singleflight"

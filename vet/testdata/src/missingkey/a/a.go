@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 // Package a has keys that do not hold everything.
 package a
 
@@ -31,7 +35,7 @@ func missing(id string, limit int, tags []string) {
 	})
 }
 
-// The first one in the list of parameters is named.
+// The report names the first of the parameters.
 func several(a, b int, rows [][]string, id string) {
 	g.Do(id, func() (any, error) {
 		return load(a + b) // want `fn depends on a and the key`

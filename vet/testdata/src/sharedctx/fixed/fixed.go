@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 // Package fixed has calls that are fixed, in all files of the package.
 package fixed
 
@@ -71,7 +75,7 @@ func (s *store) conditional(ctx context.Context, id string, detach bool) (any, e
 	return v, err
 }
 
-// The message names Fill, but DoContext is still better than Do.
+// The report names Fill, but DoContext too is better than Do.
 func (s *store) stores(ctx context.Context, id string) (any, error) {
 	v, err, _ := s.group.Do(id, func() (any, error) {
 		v, err := load(ctx, id) // want `ctx belongs to the caller .*; use Fill, which finishes the load for the cache, or DoContext, which cancels it when no caller is left$`
@@ -83,7 +87,7 @@ func (s *store) stores(ctx context.Context, id string) (any, error) {
 	return v, err
 }
 
-// An any in the key is not one for a result.
+// An any in the key does not count as one in the result.
 func (s *store) anyKey(ctx context.Context, key any) {
 	s.group.Do(fmt.Sprint(key), func() (any, error) {
 		return find(ctx, key) // want `ctx belongs to the caller`

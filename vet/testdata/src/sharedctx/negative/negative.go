@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 // Package negative has calls that are not reported.
 package negative
 
@@ -81,7 +85,7 @@ func (s *service) field(id string) {
 	g.Do(id, func() (any, error) { return load(s.ctx, id) })
 }
 
-// An application's context is nobody's in particular.
+// An application's context belongs to no one caller.
 func (s *service) receiver(id string) {
 	g.Do(id, func() (any, error) { return load(s.app.Context(), id) })
 }
@@ -191,7 +195,7 @@ func user(ctx context.Context) *service { s, _ := value(ctx).(*service); return 
 
 func value(ctx context.Context) any { return ctx.Value(identity{}) }
 
-// The functions of the package that read from a context are known, and so
+// Functions of this package that only read from a context are recognized, and so
 // are those of other packages that return text.
 func readers(ctx context.Context, id string) {
 	g.Do(id, func() (any, error) {

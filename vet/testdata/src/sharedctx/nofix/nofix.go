@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 // Package nofix has calls that are reported with the reason why they are not
 // fixed.
 package nofix
@@ -293,7 +297,7 @@ func pings(ctx context.Context) bool {
 	return ctx.Value("quiet") != nil || failed
 }
 
-// This function does more with the context than to read from it.
+// This function does more with the context than read from it.
 func pinged(ctx context.Context, tx *web.Tx) {
 	g.Do("", func() (any, error) {
 		_ = tx

@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 // Package a asserts the types of values.
 package a
 
@@ -119,7 +123,7 @@ func typeSwitch(id string) *user {
 	return nil
 }
 
-// A nil of a type is not a plain nil.
+// A nil of a type is not equal to nil as an any.
 func typedNil(id string) (*user, error) {
 	v, err, _ := g.Do(id, func() (any, error) { return load() })
 	return v.(*user), err
@@ -138,7 +142,7 @@ func unknown(id string, fn func() (any, error)) (bool, error) {
 	return v.(bool), err
 }
 
-// A function that calls itself is not followed for ever.
+// A function that calls itself is not followed forever.
 func recursive(n int) (any, error) { return recursive(n - 1) }
 
 func recursion(id string) (bool, error) {
@@ -146,7 +150,7 @@ func recursion(id string) (bool, error) {
 	return v.(bool), err
 }
 
-// Setting the error is no look at it.
+// To set the error is not to look at it.
 func setError(id string) (*user, error) {
 	v, err, _ := g.Do(id, mayBeNil)
 	err = nil

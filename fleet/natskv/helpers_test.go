@@ -2,14 +2,13 @@
 // Use of this source code is governed by a BSD-style
 // license that can be found in the LICENSE file.
 
-package fleet_test
+package natskv_test
 
 import (
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,13 +21,15 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"example.com/singleflight"
 	"example.com/singleflight/fleet"
+	"example.com/singleflight/fleet/natskv"
 )
 
 // patience is for what will happen, on a machine that does other things too.
 const patience = 30 * time.Second
 
-// until waits for what other goroutines, processes or the engine do.
+// until waits for what other goroutines, processes or the server do.
 func until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !cond(); time.Sleep(2 * time.Millisecond) {
@@ -102,14 +103,38 @@ func create(t testing.TB, js jetstream.JetStream, cfg jetstream.KeyValueConfig) 
 	cfg.Bucket = bucket
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := fleet.CreateBucket(ctx, js, cfg); err != nil {
+	if err := natskv.CreateBucket(ctx, js, cfg); err != nil {
 		t.Fatal(err)
 	}
 }
 
+// open returns an Engine on the bucket until the test ends.
+func open(t testing.TB, js jetstream.JetStream) *natskv.Engine {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	e, err := natskv.Open(ctx, js, bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+// streamInfo is the state of the bucket's stream.
+func streamInfo(t testing.TB, js jetstream.JetStream) *jetstream.StreamInfo {
+	t.Helper()
+	s, err := js.Stream(t.Context(), "KV_"+bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.CachedInfo()
+}
+
+// newGroup returns a Group on the bucket.
 func newGroup[V any](t testing.TB, js jetstream.JetStream, opts ...fleet.Option) *fleet.Group[V] {
 	t.Helper()
-	g, err := fleet.New[V](t.Context(), js, bucket, opts...)
+	g, err := fleet.New[V](open(t, js), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +148,7 @@ type world struct {
 	srv  *server.Server
 	opts *server.Options
 	js   jetstream.JetStream
+	e    []*natskv.Engine
 	g    []*fleet.Group[string]
 }
 
@@ -143,32 +169,37 @@ func newWorldWith(t testing.TB, srv *server.Options, cfg jetstream.KeyValueConfi
 	w.js = dial(t, w.srv.ClientURL())
 	create(t, w.js, cfg)
 	for range groups {
-		w.g = append(w.g, newGroup[string](t, dial(t, w.srv.ClientURL()), opts...))
+		w.join(opts...)
 	}
 	return w
 }
 
-// behind returns a Group and the line that it is connected by.
-func (w *world) behind(opts ...fleet.Option) (*fleet.Group[string], *line) {
-	w.t.Helper()
-	l := newLine(w.t, w.srv.ClientURL())
-	return newGroup[string](w.t, dial(w.t, l.url()), opts...), l
-}
-
-// info is the state of the bucket's stream.
 func (w *world) info() *jetstream.StreamInfo {
 	w.t.Helper()
-	s, err := w.js.Stream(context.Background(), "KV_"+bucket)
+	return streamInfo(w.t, w.js)
+}
+
+// join adds a Group.
+func (w *world) join(opts ...fleet.Option) {
+	w.t.Helper()
+	e := open(w.t, dial(w.t, w.srv.ClientURL()))
+	g, err := fleet.New[string](e, opts...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return s.CachedInfo()
+	w.e, w.g = append(w.e, e), append(w.g, g)
 }
 
 // watched waits until n flights wait or keep a lease: each has a watch.
 func (w *world) watched(n int) {
 	w.t.Helper()
 	until(w.t, fmt.Sprintf("%d watches", n), func() bool { return w.info().State.Consumers == n })
+}
+
+// empty waits until nothing is left in the bucket.
+func (w *world) empty() {
+	w.t.Helper()
+	until(w.t, "an empty bucket", func() bool { return w.info().State.Msgs == 0 })
 }
 
 // watches is how many there are of a key, or -1 if nobody knows. Those of
@@ -191,26 +222,6 @@ func watches(js jetstream.JetStream, key string) int {
 		return -1
 	}
 	return n
-}
-
-// blind takes away all watches that there are.
-func (w *world) blind() {
-	w.t.Helper()
-	s, err := w.js.Stream(w.t.Context(), "KV_"+bucket)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for c := range s.ListConsumers(w.t.Context()).Info() {
-		if err := s.DeleteConsumer(w.t.Context(), c.Name); err != nil {
-			w.t.Fatal(err)
-		}
-	}
-}
-
-// empty waits until nothing is left in the bucket.
-func (w *world) empty() {
-	w.t.Helper()
-	until(w.t, "an empty bucket", func() bool { return w.info().State.Msgs == 0 })
 }
 
 // A ledger counts loads outside the engine, and of all processes.
@@ -317,11 +328,27 @@ func (l *loader) running(t testing.TB) context.Context {
 
 func (l *loader) give(v string) { l.end <- func() (string, error) { return v, nil } }
 
-// idle fails the test if a load runs that should not.
-func (l *loader) idle(t testing.TB) {
+// begin has g load key, and returns when it does.
+func begin(t *testing.T, g *fleet.Group[string], key string) (*loader, *call, context.Context) {
 	t.Helper()
-	if n := len(l.began); n != 0 {
-		t.Errorf("%d more loads than wanted", n)
+	l := newLoader()
+	c := start(t, g, key, l.fn)
+	return l, c, l.running(t)
+}
+
+// never is the fn of who should get another's result.
+func never(context.Context) (string, error) { return "", errors.New("loaded what another was loading") }
+
+func returns(v string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return v, nil }
+}
+
+func wantStats(t *testing.T, who string, g *fleet.Group[string], want fleet.Stats) {
+	t.Helper()
+	got := g.Stats()
+	got.Callers = singleflight.Stats{}
+	if got != want {
+		t.Errorf("%s: stats %+v, want %+v", who, got, want)
 	}
 }
 
@@ -330,11 +357,11 @@ func (l *loader) idle(t testing.TB) {
 type line struct {
 	ln net.Listener
 	to string
+	wg sync.WaitGroup
 
 	mu    sync.Mutex
 	cond  *sync.Cond
 	heard bool // the client hears the server
-	wg    sync.WaitGroup
 	said  bool // the server hears the client
 	down  bool // there are no connections
 	conns []net.Conn
@@ -428,15 +455,6 @@ func (l *line) set(heard, said bool) {
 
 func (l *line) cut()  { l.set(false, false) }
 func (l *line) mend() { l.set(true, true) }
-
-// captureLog has the default logger write into the buffer until the test ends.
-func captureLog(t *testing.T) *syncBuffer {
-	b := new(syncBuffer)
-	old := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(b, nil)))
-	t.Cleanup(func() { slog.SetDefault(old) })
-	return b
-}
 
 type syncBuffer struct {
 	mu sync.Mutex

@@ -1,0 +1,1182 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+package fleet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/singleflight"
+	"example.com/singleflight/fleet"
+	"example.com/singleflight/fleet/internal/engine"
+	"example.com/singleflight/fleet/internal/enginetest"
+)
+
+func TestNewRefusesWhatCannotWork(t *testing.T) {
+	store := enginetest.NewFake(enginetest.FakeOptions{MaxTTL: 30 * time.Second})
+	defer store.Close()
+	e := store.Connect()
+	for _, tt := range []struct {
+		opts []fleet.Option
+		want string
+	}{
+		{[]fleet.Option{fleet.Lease(0)}, "fleet: Lease(0s): want at least a second"},
+		{[]fleet.Option{fleet.Lease(-time.Second)}, "fleet: Lease(-1s): want at least a second"},
+		{[]fleet.Option{fleet.Linger(time.Millisecond)}, "fleet: Linger(1ms): want at least a second"},
+		{[]fleet.Option{fleet.EngineTimeout(0)}, "fleet: EngineTimeout(0s): want more than 0"},
+		{[]fleet.Option{fleet.Encoding(nil)}, "fleet: Encoding(nil)"},
+		{[]fleet.Option{fleet.Lease(12500 * time.Millisecond)}, "fleet: the fake engine: Lease(12.5s): want a multiple of 1s"},
+		{[]fleet.Option{fleet.Linger(1500 * time.Millisecond)}, "fleet: the fake engine: Linger(1.5s): want a multiple of 1s"},
+		{[]fleet.Option{fleet.EngineTimeout(3 * time.Second)}, "fleet: the fake engine: EngineTimeout(3s) with Lease(10s): want at most"},
+		{[]fleet.Option{fleet.Lease(4 * time.Second)}, "fleet: the fake engine: EngineTimeout(2s) with Lease(4s): want at most"},
+		{[]fleet.Option{fleet.Lease(31 * time.Second)}, "fleet: the fake engine: it keeps nothing for longer than 30s"},
+		{[]fleet.Option{fleet.Linger(31 * time.Second)}, "fleet: the fake engine: it keeps nothing for longer than 30s"},
+	} {
+		g, err := fleet.New[string](e, tt.opts...)
+		if g != nil || err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+			t.Errorf("New: %v, want %s", err, tt.want)
+		}
+	}
+	if _, err := fleet.New[string](nil); err == nil {
+		t.Error("New(nil): no error")
+	}
+	if _, err := fleet.New[string](e, fleet.Lease(30*time.Second), fleet.Linger(30*time.Second)); err != nil {
+		t.Errorf("New with the longest that the engine keeps: %v", err)
+	}
+}
+
+func TestOneLoadInTheFleet(t *testing.T) {
+	inFleet(t, 8, func(t *testing.T, store *enginetest.Fake, n []node) {
+		l := n[0].begin(t, "k")
+		calls := []*call{l.call}
+		for _, n := range n {
+			calls = append(calls, n.start(t, "k", never))
+		}
+		wantWatches(t, store, 8)
+		l.give("v")
+		for i, c := range calls {
+			if got, want := c.wait(t), (result{v: "v", shared: i < 2}); got != want {
+				t.Errorf("caller %d got %+v, want %+v", i, got, want)
+			}
+		}
+		wantStats(t, "loading", n[0], fleet.Stats{Loads: 1})
+		for _, n := range n[1:] {
+			wantStats(t, "waiting", n, fleet.Stats{Received: 1})
+		}
+	})
+}
+
+// A call that begins after the load has ended gets a newer one, in every
+// process, although the result is still there for those who waited.
+func TestFreshAfterReturn(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		for i := range 6 {
+			v := fmt.Sprint(i)
+			wantGot(t, fmt.Sprint("call ", i), n[i/2%2].call(t, "k", v), v)
+		}
+		if r := store.Records(); r != 1 {
+			t.Errorf("%d records, want the last result: the test tests nothing", r)
+		}
+	}, fleet.Linger(time.Hour))
+}
+
+// However many callers a process has for a key, it asks the engine once for
+// all of them.
+func TestManyCallersCostTheEngineOneClaim(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		l := n[0].begin(t, "k")
+		calls := []*call{l.call}
+		for range 100 {
+			calls = append(calls, n[0].start(t, "k", never), n[1].start(t, "k", never))
+		}
+		settle()
+		l.give("v")
+		for _, c := range calls {
+			c.want(t, "a caller", "v")
+		}
+		for i, want := range [][3]int64{{2, 0, 1}, {1, 1, 1}} {
+			a := n[i].asked
+			if got := [3]int64{a.writes.Load(), a.reads.Load(), a.watches.Load()}; got != want {
+				t.Errorf("process %d: %d writes, reads, watches, want %d", i, got, want)
+			}
+		}
+	})
+}
+
+// Failure.
+
+func TestErrorReachesEveryProcess(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		l := n[0].begin(t, "k")
+		there := n[1].start(t, "k", never)
+		settle()
+		errBroken := errors.New("broken")
+		l.end <- func() (string, error) { return "partial", errBroken }
+		if r := l.wait(t); r.v != "partial" || r.err != errBroken {
+			t.Errorf("where fn ran: %+v, want partial, %v", r, errBroken)
+		}
+		r := there.wait(t)
+		if remote, ok := errors.AsType[*fleet.RemoteError](r.err); !ok || remote.Message != "broken" || r.v != "" {
+			t.Errorf("elsewhere: %+v, want a RemoteError: broken", r)
+		}
+		if got, want := r.err.Error(), "loading in another process: broken"; got != want {
+			t.Errorf("the RemoteError says %q, want %q", got, want)
+		}
+		wantStats(t, "elsewhere", n[1], fleet.Stats{Received: 1})
+		wantGot(t, "the next call", n[1].call(t, "k", "v"), "v") // it is not remembered
+	})
+}
+
+// An error's text may be of any length, and its Error method may panic.
+func TestOddErrorReachesEveryProcess(t *testing.T) {
+	for text, err := range map[string]error{
+		strings.Repeat("x", 8<<10):      errors.New(strings.Repeat("x", 10<<20)),
+		"%!v(PANIC=Error method: oops)": panickyError{},
+	} {
+		inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+			l := n[0].begin(t, "k")
+			there := n[1].start(t, "k", never)
+			settle()
+			l.end <- func() (string, error) { return "", err }
+			if r := l.wait(t); r.err != err {
+				t.Errorf("where fn ran: %.100v, want the same error", r)
+			}
+			r := there.wait(t)
+			if remote, ok := errors.AsType[*fleet.RemoteError](r.err); !ok || remote.Message != text {
+				t.Errorf("elsewhere: %.100v, want a RemoteError: %.100s", r, text)
+			}
+		})
+	}
+}
+
+type panickyError struct{}
+
+func (panickyError) Error() string { panic("oops") }
+
+func explode() (string, error) { panic("boom") }
+
+// A panic is raised where fn ran, as in a singleflight.Group, and is an error
+// elsewhere: the processes do not take over and die one after the other.
+func TestPanicStaysInItsProcess(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		l := n[0].begin(t, "k")
+		joined := n[0].start(t, "k", never)
+		there := n[1].start(t, "k", never)
+		settle()
+		l.end <- explode
+		for _, c := range []*call{l.call, joined} {
+			r := c.wait(t)
+			p, ok := r.panic.(*singleflight.PanicError)
+			if !ok || p.Value != "boom" || !strings.Contains(string(p.Stack), "explode") {
+				t.Errorf("where fn ran: %+v, want a PanicError: boom, with the stack of fn", r)
+			}
+		}
+		r := there.wait(t)
+		if remote, ok := errors.AsType[*fleet.RemoteError](r.err); !ok || remote.Message != "panic: boom" {
+			t.Errorf("elsewhere: %+v, want a RemoteError: panic: boom", r)
+		}
+	})
+}
+
+func TestGoexitStaysInItsProcess(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		l := n[0].begin(t, "k")
+		there := n[1].start(t, "k", never)
+		settle()
+		l.end <- func() (string, error) { runtime.Goexit(); return "", nil }
+		if r := l.wait(t); !r.exited {
+			t.Errorf("where fn ran: %+v, want the caller's goroutine to exit", r)
+		}
+		r := there.wait(t)
+		if remote, ok := errors.AsType[*fleet.RemoteError](r.err); !ok || remote.Message != singleflight.ErrGoexit.Error() {
+			t.Errorf("elsewhere: %+v, want a RemoteError: %v", r, singleflight.ErrGoexit)
+		}
+	})
+}
+
+func TestBadCallsPanic(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		func() {
+			defer func() {
+				if p := recover(); p != "singleflight: nil Context" {
+					t.Errorf("nil ctx: panic %v, want singleflight: nil Context", p)
+				}
+			}()
+			var none context.Context
+			n[0].DoContext(none, "k", never)
+		}()
+		c := n[0].start(t, "k", nil)
+		if r := c.wait(t); r.panic == nil {
+			t.Errorf("nil fn: %+v, want a panic", r)
+		}
+	})
+}
+
+// Leaving.
+
+// When the last caller in the loading process leaves, fn is canceled, and
+// another process that waits takes over at once, long before the lease ends;
+// even if fn does not heed its context.
+func TestLastCallerOutHandsOver(t *testing.T) {
+	for _, heeds := range []bool{true, false} {
+		t.Run(fmt.Sprintf("heeds=%v", heeds), func(t *testing.T) {
+			inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
+				release := make(chan struct{})
+				defer close(release)
+				var fnCtx context.Context
+				first := n[0].start(t, "k", func(ctx context.Context) (string, error) {
+					fnCtx = ctx
+					if !heeds {
+						<-release
+					}
+					<-ctx.Done()
+					return "too late", nil
+				})
+				settle()
+				second, third := n[1].ask(t, "k"), n[2].ask(t, "k")
+				wantWatches(t, store, 3)
+				left := time.Now()
+				first.cancel()
+				first.wantErr(t, "the caller that left", context.Canceled)
+				<-fnCtx.Done()
+				settle()
+				if second.runs() == third.runs() {
+					t.Fatalf("loads in the second and third process: %v, %v, want one", second.runs(), third.runs())
+				}
+				wantTook(t, "taken over", left, 100*time.Millisecond) // as long as settle takes
+				second.give("v")
+				third.give("v")
+				second.want(t, "second", "v")
+				third.want(t, "third", "v")
+				a, b := n[1].Stats(), n[2].Stats()
+				if a.Takeovers+b.Takeovers != 1 || a.Loads+b.Loads != 1 {
+					t.Errorf("stats %+v, %+v, want 1 takeover, 1 load", a, b)
+				}
+			}, fleet.Lease(time.Hour))
+		})
+	}
+}
+
+// A caller that waits for another process leaves without consequences there.
+func TestWhoWaitsElsewhereLeavesAlone(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		first := n[0].begin(t, "k")
+		second := n[1].start(t, "k", never)
+		wantWatches(t, store, 2)
+		second.cancel()
+		second.wantErr(t, "the caller that left", context.Canceled)
+		wantWatches(t, store, 1)
+		if first.ctx.Err() != nil {
+			t.Error("fn was canceled when a caller in another process left")
+		}
+		first.give("v")
+		first.want(t, "first", "v")
+	})
+}
+
+func TestContextDoneOnEntryDoesNothing(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err, _ := n[0].DoContext(ctx, "k", never); err != context.Canceled {
+			t.Errorf("%v, want context canceled", err)
+		}
+		settle()
+		if a := n[0].asked; a.writes.Load()+a.reads.Load()+a.watches.Load() != 0 {
+			t.Error("the engine was asked")
+		}
+	})
+}
+
+// A Background caller, whose fn runs for it alone, is no different.
+func TestBackgroundCaller(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		end := make(chan string)
+		got := make(chan string)
+		go func() {
+			v, _, _ := n[0].DoContext(context.Background(), "k", func(context.Context) (string, error) { return <-end, nil })
+			got <- v
+		}()
+		settle()
+		there := n[1].start(t, "k", never)
+		settle()
+		end <- "v"
+		wantGot(t, "the caller with Background", <-got, "v")
+		there.want(t, "elsewhere", "v")
+	})
+}
+
+// fn's context has the values of the first caller's, and no deadline.
+func TestFnContextHasTheFirstCallersValues(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		type k struct{}
+		ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), k{}, "mine"), time.Minute)
+		defer cancel()
+		n[0].DoContext(ctx, "k", func(ctx context.Context) (string, error) {
+			if v := ctx.Value(k{}); v != "mine" {
+				t.Errorf("value %v, want mine", v)
+			}
+			if d, ok := ctx.Deadline(); ok {
+				t.Errorf("deadline %v, want none", d)
+			}
+			return "", nil
+		})
+	})
+}
+
+// A load that calls for its own key, and waits, ends when a time limit inside fn
+// says so, as in a Group.
+func TestTimeLimitInsideFnEndsAFlightThatWaitsForItself(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		c := n[0].start(t, "k", func(ctx context.Context) (string, error) {
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			v, err, _ := n[0].DoContext(ctx, "k", never)
+			return v, err
+		})
+		c.wantErr(t, "the caller", context.DeadlineExceeded)
+		if s := n[0].Stats(); s.Callers.Joined != 1 {
+			t.Errorf("%d calls joined, want the inner one", s.Callers.Joined)
+		}
+		settle()
+		if s := n[0].Stats(); s.Running != 0 || s.Callers.Running != 0 {
+			t.Errorf("stats %+v, want nothing running", s)
+		}
+	})
+}
+
+// The lease.
+
+func TestLoadOutlastsTheLease(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		l := n[0].begin(t, "k")
+		there := n[1].start(t, "k", never)
+		time.Sleep(4*lease - time.Second)
+		if l.ctx.Err() != nil {
+			t.Error("fn was canceled")
+		}
+		l.give("v")
+		l.want(t, "where fn ran", "v")
+		there.want(t, "elsewhere", "v")
+		if got := n[0].asked.writes.Load(); got != 9 {
+			t.Errorf("%d writes, want the claim, 7 renewals, one each half lease, and the result", got)
+		}
+	})
+}
+
+// A process that vanishes is replaced within the lease and a second.
+func TestDeadHolderIsReplaced(t *testing.T) {
+	for name, line := range broken {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
+				dead := n[0].begin(t, "k")
+				second, third := n[1].ask(t, "k"), n[2].ask(t, "k")
+				time.Sleep(lease/2 - time.Second) // it has not renewed its lease yet
+				n[0].line.SetLine(line)
+				time.Sleep(lease/2 + 900*time.Millisecond)
+				if second.runs() || third.runs() {
+					t.Error("taken over before the lease ended")
+				}
+				time.Sleep(1100 * time.Millisecond)
+				if second.runs() == third.runs() {
+					t.Fatalf("loads in the second and third process: %v, %v, want one", second.runs(), third.runs())
+				}
+				dead.cancel()
+				time.Sleep(2 * lease) // it keeps the key
+				second.give("v")
+				third.give("v")
+				second.want(t, "second", "v")
+				third.want(t, "third", "v")
+				if a, b := n[1].Stats(), n[2].Stats(); a.Loads+b.Loads != 1 {
+					t.Errorf("%d loads, want 1", a.Loads+b.Loads)
+				}
+			})
+		})
+	}
+}
+
+// A holder that is cut off for longer than its lease loses the key. When it
+// is back its context is canceled, and its callers get the newer value,
+// whether it is there already or still being loaded.
+func TestHolderThatLostItsLeaseGivesTheNewerValue(t *testing.T) {
+	for name, line := range broken {
+		for _, over := range []bool{false, true} {
+			for _, heeds := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s/over=%v/heeds=%v", name, over, heeds), func(t *testing.T) {
+					inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+						release := make(chan struct{})
+						defer close(release)
+						var fnCtx context.Context
+						old := n[0].start(t, "k", func(ctx context.Context) (string, error) {
+							fnCtx = ctx
+							if !heeds {
+								<-release
+							}
+							<-ctx.Done()
+							return "", ctx.Err()
+						})
+						settle()
+						newer := n[1].ask(t, "k")
+						settle()
+						n[0].line.SetLine(line)
+						newer.awaitFn(t) // it has taken over
+						if over {
+							newer.give("newer")
+							newer.want(t, "where it was taken over", "newer")
+						}
+						if fnCtx.Err() != nil {
+							t.Error("fn was canceled before the news can have come")
+						}
+						n[0].line.SetLine(good)
+						<-fnCtx.Done()
+						if !over {
+							newer.give("newer")
+							newer.want(t, "where it was taken over", "newer")
+						}
+						old.want(t, "where the lease was lost", "newer")
+						wantStats(t, "where it was taken over", n[1], fleet.Stats{Loads: 1, Takeovers: 1})
+						if s := n[0].Stats(); s.Received != 1 || s.Loads != 1 {
+							t.Errorf("where the lease was lost: stats %+v, want 1 received, 1 load", s)
+						}
+					}, fleet.Linger(time.Hour))
+				})
+			}
+		}
+	}
+}
+
+// The write of a holder that has lost its lease is rejected, even if it is
+// the first thing that it does.
+func TestLateWriteIsRejected(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		old := n[0].begin(t, "k")
+		newer := n[1].ask(t, "k")
+		settle()
+		n[0].line.SetLine(silent)
+		newer.awaitFn(t)
+		old.give("old") // fn has ended before the loss is known
+		time.Sleep(10 * time.Millisecond)
+		n[0].line.SetLine(good)
+		newer.give("newer")
+		newer.want(t, "where it was taken over", "newer")
+		old.want(t, "where the lease was lost", "newer")
+	}, fleet.Linger(time.Hour))
+}
+
+// If no other process took over meanwhile, the value is as good as any.
+func TestHolderWhoseLeaseRanOutUnnoticed(t *testing.T) {
+	for name, line := range broken {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+				l := n[0].begin(t, "k")
+				n[0].line.SetLine(line)
+				time.Sleep(2 * lease)
+				if r := store.Records(); r != 0 {
+					t.Fatalf("%d records, want the lease to have ended", r)
+				}
+				n[0].line.SetLine(good)
+				l.give("v")
+				l.want(t, "the caller", "v")
+				wantStats(t, "it", n[0], fleet.Stats{Loads: 1, Unsent: 1})
+			})
+		})
+	}
+}
+
+// The answer to a claim is lost. The process loads as if there were no
+// engine, reads back that it had the key, and the others get its result.
+func TestLostAnswerToAClaim(t *testing.T) {
+	for _, required := range []bool{false, true} {
+		t.Run(fmt.Sprintf("RequireEngine=%v", required), func(t *testing.T) {
+			opts, want := []fleet.Option{}, fleet.Stats{Loads: 1, Fallbacks: 1}
+			if required {
+				opts, want = []fleet.Option{fleet.RequireEngine()}, fleet.Stats{Loads: 1}
+			}
+			inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+				n[0].line.SetLine(enginetest.Line{Answers: enginetest.Way{Lost: true}})
+				here := n[0].ask(t, "k")
+				settle()
+				there := n[1].start(t, "k", never)
+				if required {
+					time.Sleep(timeout - time.Second) // the claim has no answer, and the reading back has
+					n[0].line.SetLine(good)
+				}
+				here.awaitFn(t)
+				n[0].line.SetLine(good)
+				time.Sleep(2 * lease) // it is renewed
+				here.give("v")
+				here.want(t, "where fn ran", "v")
+				there.want(t, "elsewhere", "v")
+				wantStats(t, "where fn ran", n[0], want)
+			}, opts...)
+		})
+	}
+}
+
+// The answer to a result is lost, and read back.
+func TestLostAnswerToAResult(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		here := n[0].begin(t, "k")
+		there := n[1].start(t, "k", never)
+		settle()
+		n[0].line.SetLine(enginetest.Line{Answers: enginetest.Way{Lost: true}})
+		here.give("v")
+		there.want(t, "elsewhere", "v")
+		time.Sleep(timeout / 2)
+		n[0].line.SetLine(good)
+		here.want(t, "where fn ran", "v")
+		wantStats(t, "where fn ran", n[0], fleet.Stats{Loads: 1})
+	}, fleet.Linger(time.Hour))
+}
+
+// The answer to a claim is lost, and the load is over before that is known.
+// The record is released all the same.
+func TestLostAnswerOutlivesTheLoad(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].line.SetLine(enginetest.Line{Answers: enginetest.Way{Held: true}})
+		wantGot(t, "a call without an answer", n[0].call(t, "k", "own"), "own")
+		if r := store.Records(); r != 1 {
+			t.Fatalf("%d records, want the claim", r)
+		}
+		n[0].line.SetLine(good)
+		began := time.Now()
+		wantGot(t, "the next call", n[1].call(t, "k", "v"), "v")
+		if d := time.Since(began); d > 5*time.Second {
+			t.Errorf("the next call took %v, want less than the lease of an hour", d)
+		}
+	}, fleet.Lease(time.Hour))
+}
+
+// The engine is gone when the lease is to be renewed. That is tried again in
+// time.
+func TestRenewalIsTriedAgain(t *testing.T) {
+	for name, line := range broken {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+				l := n[0].begin(t, "k")
+				there := n[1].start(t, "k", never)
+				time.Sleep(lease/2 - time.Second)
+				n[0].line.SetLine(line)
+				time.Sleep(3 * time.Second) // the renewal was due after 1
+				n[0].line.SetLine(good)
+				time.Sleep(lease)
+				if l.ctx.Err() != nil {
+					t.Error("fn was canceled")
+				}
+				l.give("v")
+				l.want(t, "where fn ran", "v")
+				there.want(t, "elsewhere", "v")
+				wantStats(t, "where fn ran", n[0], fleet.Stats{Loads: 1})
+			})
+		})
+	}
+}
+
+// All callers leave before it is known whether the claim got through. It did,
+// and is released: nobody waits for the end of the lease.
+func TestLeavingBeforeTheClaimIsAnswered(t *testing.T) {
+	for _, required := range []bool{false, true} {
+		// The line is mended in time for the reading back, or later.
+		for _, after := range []time.Duration{time.Second, 3 * time.Second, 6 * time.Second} {
+			t.Run(fmt.Sprintf("RequireEngine=%v/after=%v", required, after), func(t *testing.T) {
+				opts := []fleet.Option{fleet.Lease(time.Hour)}
+				if required {
+					opts = append(opts, fleet.RequireEngine())
+				}
+				inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+					n[0].line.SetLine(enginetest.Line{Answers: enginetest.Way{Held: true}})
+					c := n[0].start(t, "k", never)
+					settle()
+					if r := store.Records(); r != 1 {
+						t.Fatalf("%d records, want the claim", r)
+					}
+					c.cancel()
+					c.wantErr(t, "the caller that left", context.Canceled)
+					time.Sleep(after)
+					n[0].line.SetLine(good)
+					mended := time.Now()
+					wantGot(t, "the next call", n[1].call(t, "k", "v"), "v")
+					if d := time.Since(mended); d > timeout+2*time.Second {
+						t.Errorf("the next call took %v, want less than the lease of an hour", d)
+					}
+					wantStats(t, "where the caller left", n[0], fleet.Stats{})
+				}, opts...)
+			})
+		}
+	}
+}
+
+// Without the engine.
+
+// When the connection is known to be down nobody waits for anything.
+func TestClosedConnectionFallsBackAtOnce(t *testing.T) {
+	for name, takeDown := range map[string]func(*enginetest.Conn){
+		"closed": (*enginetest.Conn).Close,
+		"cut":    func(c *enginetest.Conn) { c.SetLine(cut) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+				required := newNode(t, store, fleet.RequireEngine())
+				takeDown(n[0].line)
+				takeDown(required.line)
+				began := time.Now()
+				l := n[0].begin(t, "k")
+				joined := n[0].start(t, "k", never)
+				synctest.Wait()
+				l.give("v")
+				l.want(t, "first", "v")
+				joined.want(t, "second", "v")
+				wantStats(t, "the Group", n[0], fleet.Stats{Loads: 1, Fallbacks: 1})
+				required.start(t, "k", never).wantErr(t, "with RequireEngine", fleet.ErrUnavailable)
+				wantStats(t, "with RequireEngine", required, fleet.Stats{})
+				wantTook(t, "answered", began, 0)
+			})
+		})
+	}
+}
+
+// The same when it goes down while the engine is being asked, or another
+// process is waited for.
+func TestConnectionLostWhileAsking(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Lost: true}}) // the claim does not arrive
+		l := n[0].ask(t, "k")
+		time.Sleep(timeout / 2)
+		if l.runs() {
+			t.Error("fell back before the EngineTimeout")
+		}
+		lost := time.Now()
+		n[0].line.SetLine(cut)
+		l.awaitFn(t)
+		wantTook(t, "fell back", lost, 0)
+		l.give("v")
+		l.want(t, "the caller", "v")
+	})
+}
+
+func TestConnectionLostWhileWaiting(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		l := n[0].begin(t, "k")
+		waiting := n[1].ask(t, "k")
+		settle()
+		lost := time.Now()
+		n[1].line.SetLine(cut)
+		waiting.awaitFn(t)
+		wantTook(t, "fell back", lost, 0)
+		waiting.give("alone")
+		waiting.want(t, "the caller that waited", "alone")
+		wantStats(t, "where it waited", n[1], fleet.Stats{Loads: 1, Fallbacks: 1})
+		l.give("v")
+		l.want(t, "where fn ran", "v")
+	})
+}
+
+// A call that falls back, and had no claim that may have got through, leaves
+// no goroutine behind to look after one.
+func TestFallbackLeavesNobodyBehind(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		l := n[0].begin(t, "k")
+		waiting := n[1].start(t, "k", returns("alone"))
+		settle()
+		n[1].line.SetLine(cut)
+		waiting.want(t, "the caller that waited", "alone")
+		wantGot(t, "a call after that", n[1].call(t, "k2", "alone"), "alone")
+		wantStats(t, "the Group", n[1], fleet.Stats{Loads: 2, Fallbacks: 2})
+		synctest.Wait()
+		buf := make([]byte, 1<<20)
+		if s := string(buf[:runtime.Stack(buf, true)]); strings.Contains(s, "releaseLater") {
+			t.Errorf("a goroutine goes on:\n%s", s)
+		}
+		l.give("v")
+		l.want(t, "where fn ran", "v")
+	})
+}
+
+// Forget then reaches this process alone, and says so.
+func TestForgetWithoutEngine(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		old := n[0].begin(t, "k")
+		n[0].line.SetLine(cut)
+		if err := n[0].Forget(t.Context(), "k"); !errors.Is(err, fleet.ErrUnavailable) {
+			t.Errorf("Forget: %v, want ErrUnavailable", err)
+		}
+		newer := n[0].begin(t, "k")
+		old.give("old")
+		newer.give("newer")
+		old.want(t, "the forgotten load's caller", "old")
+		newer.want(t, "the next caller", "newer")
+
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := n[0].Forget(ctx, "k"); err != context.Canceled {
+			t.Errorf("Forget with a done context: %v, want context canceled", err)
+		}
+	})
+}
+
+// A client is cut off, and its connection does not know it: it takes the
+// EngineTimeout to find out. Callers' contexts are heeded meanwhile.
+func TestCutOffClient(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].line.SetLine(silent)
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		if _, err, _ := n[0].DoContext(ctx, "impatient", never); err != context.DeadlineExceeded {
+			t.Errorf("an impatient caller: %v, want deadline exceeded", err)
+		}
+		wantTook(t, "an impatient caller returned", began, 500*time.Millisecond)
+
+		began = time.Now()
+		l := n[0].begin(t, "k")
+		wantTook(t, "fell back", began, timeout)
+		l.give("alone")
+		l.want(t, "the caller", "alone")
+
+		n[0].line.SetLine(good)
+		time.Sleep(lease)
+		l = n[1].begin(t, "k2")
+		there := n[0].start(t, "k2", never)
+		wantWatches(t, store, 2)
+		l.give("together")
+		l.want(t, "where fn ran", "together")
+		there.want(t, "where it was cut off", "together")
+	})
+}
+
+// What the engine did not say in time is no error of the caller's context.
+func TestErrUnavailableIsNoContextError(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].line.SetLine(silent)
+		_, err, _ := n[0].DoContext(context.Background(), "k", never)
+		if !errors.Is(err, fleet.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+			t.Errorf("%v, want ErrUnavailable and nothing of a context", err)
+		}
+		if err := n[0].Forget(t.Context(), "k"); !errors.Is(err, fleet.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Forget: %v, want ErrUnavailable and nothing of a context", err)
+		}
+	}, fleet.RequireEngine())
+}
+
+// The same while waiting: when the renewal is overdue, the engine is asked,
+// and has the EngineTimeout to answer.
+func TestCutOffWhileWaiting(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		l := n[0].begin(t, "k")
+		waiting := n[1].ask(t, "k")
+		settle()
+		n[1].line.SetLine(silent)
+		cut := time.Now()
+		waiting.awaitFn(t)
+		if d := time.Since(cut); d > lease*3/4+timeout {
+			t.Errorf("fell back after %v, want at most three quarters of the lease of %v and the EngineTimeout of %v", d, lease, timeout)
+		}
+		waiting.give("alone")
+		waiting.want(t, "where it was cut off", "alone")
+		wantStats(t, "where it was cut off", n[1], fleet.Stats{Loads: 1, Fallbacks: 1})
+		l.give("v")
+		l.want(t, "where fn ran", "v")
+	})
+}
+
+// A watch that is lost, or brings nothing, costs time and no more, if the
+// result is still there.
+func TestWatchLost(t *testing.T) {
+	for name, lose := range map[string]func(*enginetest.Conn){
+		"closed": (*enginetest.Conn).LoseWatches,
+		"silent": func(c *enginetest.Conn) { c.SetLine(deaf) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+				l := n[0].begin(t, "k")
+				waiting := n[1].start(t, "k", never)
+				settle()
+				for _, n := range n {
+					lose(n.line)
+				}
+				l.give("v")
+				l.want(t, "where fn ran", "v")
+				given := time.Now()
+				waiting.want(t, "elsewhere", "v")
+				if d := time.Since(given); d > lease*3/4 {
+					t.Errorf("the result came after %v, want three quarters of the lease of %v", d, lease)
+				}
+			}, fleet.Linger(time.Hour))
+		})
+	}
+}
+
+// A process that may not watch still gets the results, since the engine is
+// asked now and then.
+func TestWatchRefused(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		blind := node{line: store.Connect()}
+		g, err := fleet.New[string](refusing{blind.line}, fleet.Lease(time.Hour), fleet.Linger(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		blind.Group = g
+		l := n[0].begin(t, "k")
+		there := blind.start(t, "k", never)
+		time.Sleep(time.Minute)
+		l.give("v")
+		l.want(t, "where fn ran", "v")
+		given := time.Now()
+		there.want(t, "elsewhere", "v")
+		if d := time.Since(given); d > 2*time.Second {
+			t.Errorf("the result came after %v, want a second or so", d)
+		}
+	}, fleet.Lease(time.Hour), fleet.Linger(time.Hour))
+}
+
+// A refusing engine gives no watch.
+type refusing struct{ engine.Engine }
+
+func (refusing) Watch(context.Context, string) <-chan engine.Entry {
+	ch := make(chan engine.Entry)
+	close(ch)
+	return ch
+}
+
+// Forget.
+
+func TestForgetMidLoad(t *testing.T) {
+	for _, oldFirst := range []bool{true, false} {
+		for _, by := range []int{0, 1, 2} {
+			t.Run(fmt.Sprintf("oldFirst=%v/by=%d", oldFirst, by), func(t *testing.T) {
+				inFleet(t, 4, func(t *testing.T, store *enginetest.Fake, n []node) {
+					old := n[0].begin(t, "k")
+					there := n[1].start(t, "k", never)
+					settle()
+					n[by].forget(t, "k")
+					settle()
+					if f := n[0].Stats().Callers.InFlight + n[1].Stats().Callers.InFlight; f != 0 {
+						t.Errorf("%d loads can be joined after Forget", f)
+					}
+					newer := n[0].begin(t, "k")
+					there2, third, fourth := n[1].start(t, "k", never), n[2].start(t, "k", never), n[3].start(t, "k", never)
+					wantWatches(t, store, 6)
+					time.Sleep(2 * lease) // both renew their leases
+					if old.ctx.Err() != nil {
+						t.Error("the forgotten load was canceled")
+					}
+					end := func(l *load, v string, calls ...*call) {
+						l.give(v)
+						for i, c := range calls {
+							c.want(t, fmt.Sprintf("caller %d of the %s load", i, v), v)
+						}
+					}
+					if oldFirst {
+						end(old, "old", old.call, there)
+					}
+					end(newer, "new", newer.call, there2, third, fourth)
+					if !oldFirst {
+						end(old, "old", old.call, there)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Two processes forget the same load at once, after a write of each, say. It
+// goes on all the same.
+func TestTwoForgets(t *testing.T) {
+	inFleet(t, 4, func(t *testing.T, store *enginetest.Fake, n []node) {
+		for i := range 50 {
+			key := fmt.Sprint("k", i)
+			l := n[0].begin(t, key)
+			there := n[1].start(t, key, never)
+			settle()
+			var both sync.WaitGroup
+			for _, n := range n[2:] {
+				both.Go(func() {
+					if err := n.Forget(t.Context(), key); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			both.Wait()
+			settle()
+			if f := n[0].Stats().Callers.InFlight + n[1].Stats().Callers.InFlight; f != 0 {
+				t.Errorf("%d loads can be joined after Forget", f)
+			}
+			if l.ctx.Err() != nil {
+				t.Fatal("the forgotten load was canceled")
+			}
+			l.give("v")
+			l.want(t, "where fn ran", "v")
+			there.want(t, "elsewhere", "v")
+		}
+	})
+}
+
+// A flight that hears late that its load was forgotten does not touch the load
+// that has its place. (It may detach the flight that has its place in this
+// process; then the next caller waits for that load through the engine.)
+func TestLateNewsKeepsTheSuccessor(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		old := n[0].begin(t, "k")
+		there := n[1].start(t, "k", never)
+		settle()
+		for _, n := range n {
+			n.line.SetLine(deaf) // they will ask when the renewal is overdue
+		}
+		n[1].forget(t, "k")
+		newer := n[1].begin(t, "k")
+		time.Sleep(lease)
+		second := n[1].start(t, "k", never)
+		settle()
+		old.give("old")
+		old.want(t, "the forgotten load's caller", "old")
+		there.want(t, "the caller that waited for it", "old")
+		newer.give("new")
+		newer.want(t, "first", "new")
+		second.want(t, "second", "new")
+	}, fleet.Linger(time.Hour))
+}
+
+// A call in this process starts anew as soon as Forget has returned.
+func TestForgetThenCallHere(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		for i := range 20 {
+			old := n[1].begin(t, "k")
+			waits := n[0].start(t, "k", never)
+			settle()
+			n[0].forget(t, "k")
+			newer := n[0].begin(t, "k")
+			old.give("old")
+			old.want(t, "the old load's caller", "old")
+			waits.want(t, "the caller that waited for it", "old")
+			v := fmt.Sprint(i)
+			newer.give(v)
+			newer.want(t, "the call after Forget", v)
+		}
+	})
+}
+
+// A forgotten load whose callers leave, or whose process dies, leaves those
+// who wait elsewhere to the load that took its place, or to one of their own.
+func TestForgottenLoadIsGivenUp(t *testing.T) {
+	for _, dies := range []bool{false, true} {
+		t.Run(fmt.Sprintf("dies=%v", dies), func(t *testing.T) {
+			inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
+				here := n[0].begin(t, "k")
+				there := n[1].ask(t, "k")
+				settle()
+				n[2].forget(t, "k")
+				settle()
+				if f := n[0].Stats().Callers.InFlight + n[1].Stats().Callers.InFlight; f != 0 {
+					t.Errorf("%d loads can be joined after Forget", f)
+				}
+				if dies {
+					n[0].line.SetLine(cut)
+				} else {
+					here.cancel()
+				}
+				there.awaitFn(t)
+				there.give("v")
+				there.want(t, "the caller that waited for the forgotten load", "v")
+				here.cancel()
+			})
+		})
+	}
+}
+
+// Forget of a key that nobody loads does no harm, and one after the load has
+// ended does not hurt those who wait for its result.
+func TestForgetOfNothing(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].forget(t, "k")
+		wantGot(t, "a call after Forget of nothing", n[0].call(t, "k", "v"), "v")
+		n[0].forget(t, "k")
+		wantGot(t, "a call after Forget of a result", n[0].call(t, "k", "w"), "w")
+
+		l := n[0].begin(t, "k")
+		waiting := n[1].start(t, "k", never)
+		settle()
+		n[1].line.SetLine(enginetest.Line{News: enginetest.Way{Held: true}})
+		l.give("x")
+		l.want(t, "where fn ran", "x")
+		n[0].forget(t, "k")
+		n[1].line.SetLine(good)
+		waiting.want(t, "the caller that waited for the result", "x")
+	})
+}
+
+// The load is forgotten while nobody hears of it, and another takes its
+// place. Those who wait for it, and its holder, find where it has gone.
+func TestForgetUnheard(t *testing.T) {
+	for _, over := range []bool{false, true} {
+		t.Run(fmt.Sprintf("over=%v", over), func(t *testing.T) {
+			inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
+				old := n[0].begin(t, "k")
+				there := n[1].start(t, "k", never)
+				settle()
+				for _, n := range n {
+					n.line.SetLine(deaf)
+				}
+				n[2].forget(t, "k")
+				newer := n[2].begin(t, "k")
+				if !over {
+					time.Sleep(2 * lease)
+					if old.ctx.Err() != nil {
+						t.Error("the forgotten load was canceled")
+					}
+				}
+				old.give("old") // and its write finds out
+				old.want(t, "where the old load ran", "old")
+				there.want(t, "the caller that waited for the old load", "old")
+				newer.give("new")
+				newer.want(t, "the next load's caller", "new")
+			}, fleet.Linger(time.Hour))
+		})
+	}
+}
+
+// The same, if nothing takes its place; while the engine still has a mark of
+// where it has gone, and when that is gone too.
+func TestForgetUnheardAndAlone(t *testing.T) {
+	for _, wait := range []time.Duration{lease / 2, 2 * lease} {
+		t.Run(fmt.Sprint("wait=", wait), func(t *testing.T) {
+			inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
+				l := n[0].begin(t, "k")
+				there := n[1].start(t, "k", never)
+				settle()
+				for _, n := range n {
+					n.line.SetLine(deaf)
+				}
+				n[2].forget(t, "k")
+				time.Sleep(wait)
+				if l.ctx.Err() != nil {
+					t.Error("the forgotten load was canceled")
+				}
+				l.give("old")
+				l.want(t, "where the old load ran", "old")
+				there.want(t, "the caller that waited for it", "old")
+			}, fleet.Linger(time.Hour))
+		})
+	}
+}
+
+// A Forget that ended half-way does no harm to the next.
+func TestForgetAfterHalfAForget(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		l := n[0].begin(t, "k")
+		there := n[1].start(t, "k", never)
+		settle()
+		raw := store.Connect()
+		now, err := raw.Latest(t.Context(), engine.Name{Key: "k", Part: "current"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		token := between(string(now.Data), `"token":"`, `"`)
+		if _, err := raw.Write(t.Context(), engine.Name{Key: "k", Part: token}, engine.Put{Data: now.Data, TTL: lease}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(lease - time.Second)
+		n[1].forget(t, "k")
+		time.Sleep(2 * lease)
+		if l.ctx.Err() != nil {
+			t.Error("the forgotten load was canceled")
+		}
+		l.give("old")
+		l.want(t, "where fn ran", "old")
+		there.want(t, "elsewhere", "old")
+	})
+}
+
+func between(s, before, after string) string {
+	_, s, _ = strings.Cut(s, before)
+	s, _, _ = strings.Cut(s, after)
+	return s
+}
+
+// Values that do not travel.
+
+// undecodable is a codec whose values can only be sent.
+type undecodable struct{ codec }
+
+func (undecodable) Unmarshal(_ []byte, v any) error {
+	*v.(*string) = "half"
+	return errors.New("undecodable")
+}
+
+func TestValueThatDoesNotTravel(t *testing.T) {
+	for name, tt := range map[string]struct {
+		value    string
+		codec    fleet.Codec
+		unsent   uint64 // where it was loaded
+		warnings int
+	}{
+		"too large":       {strings.Repeat("x", maxData), codec{}, 1, 1},
+		"does not encode": {unencodable, codec{}, 1, 1},
+		"does not decode": {"v", undecodable{}, 0, 2}, // one for each process that met it
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
+				log := captureLog(t)
+				for range 2 {
+					here := n[0].begin(t, "k")
+					there, there2 := n[1].ask(t, "k"), n[2].ask(t, "k")
+					wantWatches(t, store, 3)
+					here.give(tt.value)
+					here.want(t, "where fn ran first", tt.value)
+					there.awaitFn(t)
+					there2.awaitFn(t)
+					wantWatches(t, store, 0) // there is nothing more to wait for
+					there.give("one's own")
+					there2.give("one's own")
+					there.want(t, "second", "one's own")
+					there2.want(t, "third", "one's own")
+				}
+				wantStats(t, "where fn ran first", n[0], fleet.Stats{Loads: 2, Unsent: 2 * tt.unsent})
+				wantStats(t, "second", n[1], fleet.Stats{Loads: 2})
+				if got := strings.Count(log.String(), "level=WARN"); got != tt.warnings {
+					t.Errorf("%d warnings, want %d:\n%s", got, tt.warnings, log)
+				}
+			}, fleet.Encoding(tt.codec))
+		})
+	}
+}
+
+func TestEncoding(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		l := n[0].begin(t, "k")
+		there := n[1].start(t, "k", never)
+		settle()
+		l.give("\xff\n\x00")
+		l.want(t, "where fn ran", "\xff\n\x00")
+		there.want(t, "elsewhere", "\xff\n\x00")
+	}, fleet.Encoding(codec{}))
+}
+
+// Whatever else is stored under a key, of a later version perhaps, is
+// replaced.
+func TestForeignRecordIsReplaced(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		raw, name := store.Connect(), engine.Name{Key: "k", Part: "current"}
+		for _, foreign := range []string{"foreign", "{}", `{"state":"pending","token":"x"}`, `{"state":"resting","token":"x","lease":3600}`} {
+			there, err := raw.Latest(t.Context(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := raw.Write(t.Context(), name, engine.Put{Expect: there.Rev, Data: []byte(foreign), TTL: time.Hour}); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			wantGot(t, "a call over "+foreign, n[0].call(t, "k", "v"), "v")
+			wantTook(t, "a call over "+foreign, began, 0)
+		}
+		wantStats(t, "it", n[0], fleet.Stats{Loads: 4})
+	})
+}
