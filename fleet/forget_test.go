@@ -343,6 +343,24 @@ func TestHolderWaitsForItsConnection(t *testing.T) {
 	})
 }
 
+// A holder that hears no news has found that its lease was lost. It asks once
+// more when fn has returned, since another load may have begun meanwhile.
+func TestHolderAsksAgainBeforeItGivesItsOwnValue(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		old := n[0].begin(t, "k")
+		n[0].line.SetLine(deaf)
+		store.StepClock(time.Hour)
+		time.Sleep(lease/2 + time.Second)
+		newer := n[1].begin(t, "k")
+		old.give("old")
+		n[0].line.SetLine(good)
+		time.Sleep(time.Second)
+		newer.give("new")
+		newer.want(t, "the newer load's caller", "new")
+		old.want(t, "the older load's caller", "new")
+	})
+}
+
 // A call that joins where the holder is cut off gets no old value, however
 // long the engine keeps results.
 func TestLateJoinerOfACutOffHolder(t *testing.T) {

@@ -128,7 +128,11 @@ func (f *flight[V]) tendUntil(ctx context.Context) (superseded bool) {
 		select {
 		case e, open := <-f.view.updates:
 			f.view.handleUpdate(e, open)
-			if _, r := f.view.find(f.token); open && r.State != pending {
+			_, r := f.view.find(f.token)
+			switch {
+			case !open:
+				due.Reset(f.untilRetry()) // which watches again
+			case r.State != pending:
 				due.Reset(0)
 			}
 		case <-due.C:
@@ -297,6 +301,7 @@ func (f *flight[V]) tryPublish(r *record) (published, superseded bool) {
 	v := f.view
 	ctx := context.WithoutCancel(f.ctx) // some callers may have left, but the others wait
 	const enough = 5                    // more than renewals whose answer was lost, and a Forget
+	asked := false
 	for range enough {
 		part, there := v.find(f.token)
 		switch {
@@ -312,9 +317,10 @@ func (f *flight[V]) tryPublish(r *record) (published, superseded bool) {
 			}
 		case there.State.finished():
 			return true, false // it had arrived, and only the answer was lost
-		case v.fresh:
+		case asked:
 			return false, f.superseded()
 		}
+		asked = true
 		err := v.fetch(ctx, f.token)
 		if err != nil {
 			return false, false

@@ -36,10 +36,10 @@ func TestNothingStaysInTheBucket(t *testing.T) {
 	forgotten.want(t, "the caller", "v")
 	until(t, "the release", func() bool { return w.g[0].Stats().Callers.Running == 0 })
 	ended := time.Now()
-	if n := w.info().State.Msgs; n != 5 {
-		t.Errorf("%d records, want 5: 3 of loads, a released one, and where the forgotten one was", n)
-	}
 	last := w.info().State.LastSeq
+	if last < 10 {
+		t.Errorf("%d writes, want 10: 4 claims, 3 results, a release, and at least 2 of Forget", last)
+	}
 	w.empty()
 	if d := time.Since(ended); d > 3*time.Second {
 		t.Errorf("the bucket was empty after %v, want the Linger of 1s and a second", d)
