@@ -275,13 +275,16 @@ func latest(t testing.TB, e engine.Engine, key string) engine.Entry {
 	return entry
 }
 
-// receive returns the next entry of a watch.
+// receive returns the next record, marker or expiry from a watch.
 func receive(t testing.TB, watch <-chan engine.Entry) engine.Entry {
 	t.Helper()
 	select {
 	case entry, open := <-watch:
 		if !open {
 			t.Fatal("the watch has ended")
+		}
+		if entry.Part == "" { // it has sent all that was stored
+			return receive(t, watch)
 		}
 		return entry
 	case <-time.After(patience):

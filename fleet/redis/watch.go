@@ -231,6 +231,7 @@ func (w *watch) learn(l listing) {
 	}
 	if !w.begun {
 		w.begun = true
+		w.queue = append(w.queue, engine.Entry{}) // this was all
 		for _, r := range w.early {
 			w.hear(r)
 			if !there[r.Part] && r.Rev <= l.at {
@@ -249,7 +250,10 @@ func (w *watch) note(r record, asOf uint64) {
 		return
 	}
 	if len(w.queue) >= backlog {
-		w.queue = slices.DeleteFunc(w.queue, func(e engine.Entry) bool { return e.Part == r.Part })
+		// What was stored at the beginning stays before the end of that.
+		later := w.queue[1+slices.IndexFunc(w.queue, func(e engine.Entry) bool { return e.Part == "" }):]
+		left := slices.DeleteFunc(later, func(e engine.Entry) bool { return e.Part == r.Part })
+		w.queue = w.queue[:len(w.queue)-len(later)+len(left)]
 	}
 	w.queue = append(w.queue, r.Entry)
 }
