@@ -1,0 +1,273 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
+package redis
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// The news of all keys come over one connection, which is subscribed to the
+// channels of those that somebody here watches. The client's PubSub would
+// replace a lost connection by itself, but does not say when it has lost one,
+// and does not notice a server that is silent. So a PubSub is used for one
+// connection only, and then closed.
+
+const (
+	beat     = 500 * time.Millisecond // the connection is pinged once in a beat
+	silence  = 3                      // beats without a word from the server, after which the connection counts as lost
+	grace    = 500 * time.Millisecond // for a new connection, before the Engine is down
+	attempts = 3                      // that fail, before the Engine is down; in a cluster not all go to the same node
+)
+
+// canceled is the context of requests on a PubSub that is connected. It does
+// not matter to them; but the PubSub, which would connect again by itself when
+// the connection is lost, cannot do so with it.
+var canceled = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// connect returns a PubSub with a connection that works: it has confirmed a
+// subscription.
+func (e *Engine) connect(ctx context.Context) (*goredis.PubSub, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	ps := e.client.Subscribe(ctx)
+	err := ps.Ping(ctx) // first, since it has a cluster client choose any node, and not the one that has a slot
+	if err == nil {
+		err = ps.Subscribe(ctx, e.probe())
+	}
+	for err == nil {
+		var message any
+		message, err = ps.Receive(ctx)
+		if _, ok := message.(*goredis.Subscription); ok {
+			return ps, nil
+		}
+	}
+	ps.Close()
+	return nil, err
+}
+
+// listen uses ps and, when its connection is lost, others, until Close.
+func (e *Engine) listen(ps *goredis.PubSub) {
+	for ps != nil {
+		e.serve(ps)
+		ps = e.reconnect()
+	}
+}
+
+// reconnect returns a new connection, or nil after Close.
+func (e *Engine) reconnect() *goredis.PubSub {
+	late := time.After(grace)
+	for attempt := 1; e.ctx.Err() == nil; attempt++ {
+		connected := make(chan *goredis.PubSub)
+		go func() {
+			ps, err := e.connect(e.ctx)
+			if err != nil {
+				ps = nil
+			}
+			select {
+			case connected <- ps:
+			case <-e.ctx.Done(): // the client may heed it late
+				if ps != nil {
+					ps.Close()
+				}
+			}
+		}()
+		for waiting := true; waiting; {
+			select {
+			case ps := <-connected:
+				if ps != nil {
+					return ps
+				}
+				waiting = false
+			case <-late:
+				e.setDown()
+			case <-e.ctx.Done():
+				return nil
+			}
+		}
+		if attempt < attempts {
+			continue
+		}
+		e.setDown()
+		select {
+		case <-time.After(grace / 5):
+		case <-e.ctx.Done():
+		}
+	}
+	return nil
+}
+
+// serve subscribes and delivers the news, until the connection is lost or the
+// Engine closed. It closes ps.
+func (e *Engine) serve(ps *goredis.PubSub) {
+	e.setUp()
+	e.resubscribe()
+	var silent atomic.Int32
+	lost := make(chan struct{})
+	go func() {
+		defer close(lost)
+		for {
+			message, err := ps.Receive(canceled)
+			if err != nil {
+				return
+			}
+			silent.Store(0)
+			switch m := message.(type) {
+			case *goredis.Message:
+				e.deliver(m)
+			case *goredis.Subscription:
+				e.confirm(m)
+			}
+		}
+	}()
+	defer func() {
+		ps.Close()
+		<-lost // nothing of this connection comes after something of the next
+	}()
+	ping := time.NewTicker(beat)
+	defer ping.Stop()
+	for {
+		var err error
+		select {
+		case <-e.changed:
+			err = e.subscribe(ps)
+		case <-ping.C:
+			if silent.Add(1) > silence {
+				return
+			}
+			err = ps.Ping(canceled)
+		case <-lost:
+			return
+		case <-e.ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// A topic is the channel of a key, while it matters.
+type topic struct {
+	watches    map[*watch]struct{}
+	subscribed bool // was sent last, and is or will be confirmed
+}
+
+// join adds a watch to those that get the news of its key.
+func (e *Engine) join(w *watch) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.topics[w.name]
+	if t == nil {
+		t = &topic{watches: make(map[*watch]struct{})}
+		e.topics[w.name] = t
+	}
+	t.watches[w] = struct{}{}
+	if t.subscribed {
+		w.post(news{subscribed: true}) // and again, if that is not confirmed yet
+	} else {
+		e.changeLocked(w.name)
+	}
+}
+
+func (e *Engine) leave(w *watch) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.topics[w.name]
+	delete(t.watches, w)
+	if len(t.watches) == 0 {
+		e.changeLocked(w.name)
+	}
+}
+
+// changeLocked has the subscription of a topic looked at.
+func (e *Engine) changeLocked(name string) {
+	e.dirty[name] = struct{}{}
+	select {
+	case e.changed <- struct{}{}:
+	default:
+	}
+}
+
+// resubscribe is for a new connection, which has no subscriptions.
+func (e *Engine) resubscribe() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for name, t := range e.topics {
+		t.subscribed = false
+		e.changeLocked(name)
+	}
+}
+
+// subscribe sends what has changed.
+func (e *Engine) subscribe(ps *goredis.PubSub) error {
+	var on, off []string
+	e.mu.Lock()
+	for name := range e.dirty {
+		t := e.topics[name]
+		switch wanted := len(t.watches) > 0; {
+		case wanted && !t.subscribed:
+			t.subscribed = true
+			on = append(on, name)
+		case !wanted && t.subscribed:
+			off = append(off, name)
+			fallthrough
+		case !wanted:
+			delete(e.topics, name)
+		}
+	}
+	clear(e.dirty)
+	e.mu.Unlock()
+	if len(on) > 0 {
+		if err := ps.Subscribe(canceled, on...); err != nil {
+			return err
+		}
+	}
+	if len(off) > 0 {
+		return ps.Unsubscribe(canceled, off...)
+	}
+	return nil
+}
+
+// confirm has those who watch a key look what is there, now that the server
+// sends them what comes. If a request was sent before that is not answered
+// yet, it is too early, and they look again when that is.
+func (e *Engine) confirm(m *goredis.Subscription) {
+	if m.Kind != "subscribe" {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t := e.topics[m.Channel]; t != nil {
+		for w := range t.watches {
+			w.post(news{subscribed: true})
+		}
+	}
+}
+
+// deliver passes on what was published.
+func (e *Engine) deliver(m *goredis.Message) {
+	r, err := parseNews(m.Payload)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.topics[m.Channel]
+	if t == nil {
+		return
+	}
+	for w := range t.watches {
+		if err != nil {
+			w.post(news{subscribed: true}) // somebody else's message; look what is there
+		} else {
+			w.post(news{record: r})
+		}
+	}
+}
