@@ -33,7 +33,7 @@ package fleet_test
 // When something is wrong, actions are taken away for as long as it stays wrong,
 // and the small script is printed with what happened in it. A seed determines
 // the script and how long each message takes. Where two things happen at one
-// instant the scheduler decides, and so 7 of 100 scripts do not have the very
+// instant the scheduler decides, and so 9 of 100 scripts do not have the very
 // same history twice; -seed therefore runs a script 20 times.
 //
 // The simulation can fail. With one of these changes, it says so after as many
