@@ -6,12 +6,14 @@ replace (
 	example.com/singleflight => ..
 	example.com/singleflight/fleet => ../fleet
 	example.com/singleflight/fleet/natskv => ../fleet/natskv
+	example.com/singleflight/fleet/redis => ../fleet/redis
 )
 
 require (
 	example.com/singleflight v0.0.0
 	example.com/singleflight/fleet v0.0.0
 	example.com/singleflight/fleet/natskv v0.0.0
+	example.com/singleflight/fleet/redis v0.0.0
 	github.com/dgraph-io/ristretto/v2 v2.4.2
 	github.com/dustin/go-humanize v1.1.0
 	github.com/hashicorp/golang-lru/v2 v2.0.7

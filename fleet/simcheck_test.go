@@ -212,7 +212,7 @@ func (c *simChecker) overlaps() {
 func (c *simChecker) superseding() {
 	for i, x := range c.h.loads {
 		for j, y := range c.h.loads {
-			if y.key != x.key || y.begin <= x.begin || y.begin >= x.end || x.fallback || y.fallback || c.alone(x) || c.alone(y) || c.forgotten(x, y.end) {
+			if y.key != x.key || y.begin <= x.begin || y.begin >= x.end || x.fallback || y.fallback || c.alone(x) || c.alone(y) || c.forgotten(x, y.end) || c.leaseLost(y, min(x.end, y.end)) {
 				continue
 			}
 			until := min(x.end, x.ctxDone, y.end)
@@ -259,7 +259,10 @@ func (c *simChecker) untilTakeover() time.Duration { return c.s.lease + time.Sec
 // death checks that load i, which is lost at one time, is taken over by
 // another, if a call waits for it elsewhere.
 func (c *simChecker) death(i int, x *simLoad, at, by time.Duration) {
-	if c.fault(x.proc, x.begin-c.s.lease, at-1) {
+	if c.fault(x.proc, x.begin-c.s.lease, at-1) || slices.ContainsFunc(c.h.calls, func(call *simCall) bool {
+		// What takes over may be lost in turn.
+		return call.key == x.key && call.proc != x.proc && call.end >= x.begin && (c.fault(call.proc, x.begin-c.s.lease, by) || at <= call.done && call.done <= by)
+	}) {
 		return
 	}
 	if c.forgotten(x, by) {
@@ -270,7 +273,7 @@ func (c *simChecker) death(i int, x *simLoad, at, by time.Duration) {
 		}
 	}
 	for j, call := range c.h.calls {
-		if call.key != x.key || call.proc == x.proc || call.begin+c.rtt > at || call.begin < x.begin || call.end <= by || c.fault(call.proc, x.begin-c.s.lease, by) {
+		if call.key != x.key || call.proc == x.proc || call.begin+c.rtt > at || call.begin < x.begin || call.end <= by {
 			continue
 		}
 		if !slices.ContainsFunc(c.h.loads, func(y *simLoad) bool { return y != x && y.key == x.key && y.begin <= by && y.end >= at }) {

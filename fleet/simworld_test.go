@@ -513,7 +513,7 @@ func (w *simWorld) call(a simAction) {
 // sample notes what Stats has counted, just after a caller has left: a flight
 // may fall back at that instant, and then calls no fn.
 func (w *simWorld) sample(p *simProc) {
-	time.Sleep(1)
+	time.Sleep(time.Nanosecond)
 	stats := p.g.Stats()
 	w.mu.Lock()
 	defer w.mu.Unlock()

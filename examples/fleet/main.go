@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 // Fleet shows four processes, each with a thousand callers for one cold key,
 // that make one load between them, and what becomes of it when the process
 // that loads is killed.
@@ -10,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -30,6 +35,7 @@ const (
 type options struct {
 	processes, callers int
 	kill               bool
+	redis              string
 	picture            string
 	json               bool
 }
@@ -74,13 +80,14 @@ func parse(args []string, help io.Writer) (opt options, err error) {
 	f.IntVar(&opt.processes, "processes", 4, "how `many` processes")
 	f.IntVar(&opt.callers, "callers", 1000, "how `many` callers in each")
 	f.BoolVar(&opt.kill, "kill", false, "kill the process that loads, while it does")
+	f.StringVar(&opt.redis, "redis", "", "use the Redis server at this `address`, host:port, instead of a NATS server of its own")
 	f.StringVar(&opt.picture, "o", "", "draw what happened to this SVG `file`")
 	f.BoolVar(&opt.json, "json", false, "print one JSON object instead of the table")
 
 	f.SetOutput(io.Discard) // an error is one line, without the usage
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(help, "usage: fleet [-processes n] [-callers n] [-kill] [-o file.svg] [-json]")
+			fmt.Fprintln(help, "usage: fleet [-processes n] [-callers n] [-kill] [-redis host:port] [-o file.svg] [-json]")
 			f.SetOutput(help)
 			f.PrintDefaults()
 		}
@@ -89,12 +96,19 @@ func parse(args []string, help io.Writer) (opt options, err error) {
 	switch {
 	case f.NArg() > 0:
 		return opt, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	case opt.redis != "" && !isAddress(opt.redis):
+		return opt, fmt.Errorf("-redis %q: want host:port", opt.redis)
 	case opt.processes < 2 || opt.processes > maxProcesses:
 		return opt, fmt.Errorf("-processes %d: want 2 to %d", opt.processes, maxProcesses)
 	case opt.callers < 1 || opt.callers > maxCallers/opt.processes:
 		return opt, fmt.Errorf("-callers %d: want 1 to %d in each of %d processes", opt.callers, maxCallers/opt.processes, opt.processes)
 	}
 	return opt, nil
+}
+
+func isAddress(s string) bool {
+	_, _, err := net.SplitHostPort(s)
+	return err == nil
 }
 
 func run(ctx context.Context, opt options, pic *draw.File) error {

@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -7,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -124,7 +129,7 @@ func TestTable(t *testing.T) {
 (?:         [123]     1,500       [01] +(?:\d[\d.]*m?s|killed)
 ){3}       all     4,500       2 +\d[\d.]*m?s
 
-Process [123] was killed while it loaded. Process [123] took over after \d[\d.]*m?s; the lease is 2s.
+Process [123] was killed while it loaded. Process [123] took over after \d[\d.]*m?s; the lease is 3s.
 $`)
 	if !want.MatchString(got) || strings.Count(got, " killed\n") != 1 {
 		t.Errorf("got:\n%s", got)
@@ -196,6 +201,7 @@ func TestBadFlags(t *testing.T) {
 		{"-callers 0", "-callers 0: want 1 to 5000 in each of 4 processes"},
 		{"-callers 5001", "-callers 5001: want 1 to 5000 in each of 4 processes"},
 		{"-callers x", `invalid value "x" for flag -callers`},
+		{"-redis nonsense", `-redis "nonsense": want host:port`},
 		{"more", `unexpected argument "more"`},
 		{"-o " + filepath.Join(t.TempDir(), "none", "a.svg"), "a.svg: no such file or directory"},
 	} {
@@ -206,6 +212,51 @@ func TestBadFlags(t *testing.T) {
 	}
 	if got := good(t, "-h"); !strings.HasPrefix(got, "usage: fleet ") || !strings.Contains(got, "-kill") {
 		t.Errorf("-h prints %q", got)
+	}
+}
+
+// The same on a Redis that is there already.
+func TestRedis(t *testing.T) {
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("redis-server is not installed")
+		}
+		t.Skip("redis-server is not installed (Debian: apt-get install redis-server)")
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := ln.Addr().String()
+	ln.Close()
+	status, stdout, stderr := try(t, "-redis", addr)
+	if want := "connection refused"; status != 1 || stdout != "" || !strings.Contains(stderr, want) || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("without a server: exit status %d, stdout %q, stderr %q, want 1, nothing, and a line: %s", status, stdout, stderr, want)
+	}
+
+	_, port, _ := net.SplitHostPort(addr)
+	redis := exec.CommandContext(t.Context(), "redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", t.TempDir())
+	if err := redis.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		redis.Process.Kill()
+		redis.Wait()
+	})
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			conn.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("redis-server does not start")
+		}
+	}
+	for kill, want := range map[string]string{"-kill=false": `"loads":1,`, "-kill=true": `"loads":2,`} {
+		if got := good(t, "-json", kill, "-redis", addr); !strings.Contains(got, want) {
+			t.Errorf("fleet %s: %s, want %s", kill, got, want)
+		}
 	}
 }
 

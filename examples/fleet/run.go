@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -47,19 +51,24 @@ func race(ctx context.Context, opt options) (r report, err error) {
 		return r, err
 	}
 	midLoad := time.Since(began) / 3
-	engine, err := startEngine(ctx, filepath.Join(dir, "nats"))
-	if err != nil {
-		return r, err
+	o := orders{Callers: opt.callers, Dir: dir, Redis: opt.redis}
+	if opt.redis == "" {
+		engine, err := startEngine(ctx, filepath.Join(dir, "nats"))
+		if err != nil {
+			return r, err
+		}
+		defer func() {
+			engine.Shutdown()
+			engine.WaitForShutdown()
+		}()
+		o.NATS = engine.ClientURL()
 	}
-	defer func() {
-		engine.Shutdown()
-		engine.WaitForShutdown()
-	}()
 
 	h := &herd{said: make(chan said)}
 	defer h.end()
 	for i := range opt.processes {
-		if err := h.start(ctx, orders{Process: i, Callers: opt.callers, URL: engine.ClientURL(), Dir: dir}); err != nil {
+		o.Process = i
+		if err := h.start(ctx, o); err != nil {
 			return r, err
 		}
 	}

@@ -1,3 +1,7 @@
+// Copyright 2026 The singleflight Authors. All rights reserved.
+// Use of this source code is governed by a BSD-style
+// license that can be found in the LICENSE file.
+
 package main
 
 import (
@@ -10,10 +14,12 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	goredis "github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
 	"example.com/singleflight/fleet"
 	"example.com/singleflight/fleet/natskv"
+	"example.com/singleflight/fleet/redis"
 )
 
 // A worker is this program again, with its orders in workerEnv. It tells on its
@@ -27,13 +33,17 @@ const (
 
 	// Short, so that nobody has to wait long for the takeover. A service whose
 	// processes may stand still for longer takes more.
-	lease   = 2 * time.Second
+	lease   = 3 * time.Second
 	timeout = lease / 4
 )
 
 type orders struct {
 	Process, Callers int
-	URL, Dir         string
+	Dir              string
+
+	// The engine is one of these.
+	NATS  string // a URL
+	Redis string // an address
 }
 
 // A message is what a worker tells. Times are by the wall, which all processes share.
@@ -78,28 +88,11 @@ func (o orders) follow(ctx context.Context) error {
 		return err
 	}
 	defer st.close()
-	nc, err := nats.Connect(o.URL,
-		nats.MaxReconnects(-1),
-		// A server that is silent is noticed within three intervals.
-		nats.PingInterval(2*time.Second),
-		nats.MaxPingsOutstanding(2))
+	reports, leave, err := o.join(ctx)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return err
-	}
-	engine, err := natskv.Open(ctx, js, bucket)
-	if err != nil {
-		return err
-	}
-	defer engine.Close()
-	reports, err := fleet.New[answer](engine, fleet.Lease(lease), fleet.EngineTimeout(timeout))
-	if err != nil {
-		return err
-	}
+	defer leave()
 
 	tell(message{Ready: true})
 	line := make([]byte, 1)
@@ -114,6 +107,43 @@ func (o orders) follow(ctx context.Context) error {
 	os.Stdin.Read(line) // until the others are done too
 	return nil
 }
+
+// join returns a Group on the engine, and a function that closes its connection.
+func (o orders) join(ctx context.Context) (reports *fleet.Group[answer], leave func(), err error) {
+	if o.Redis != "" {
+		goredis.SetLogger(discard{}) // Open returns what is wrong
+		client := goredis.NewClient(&goredis.Options{Addr: o.Redis})
+		engine, err := redis.Open(ctx, client, bucket)
+		if err != nil {
+			return nil, nil, errors.Join(err, client.Close())
+		}
+		reports, err = fleet.New[answer](engine, fleet.Lease(lease), fleet.EngineTimeout(timeout))
+		return reports, func() { engine.Close(); client.Close() }, err
+	}
+	nc, err := nats.Connect(o.NATS,
+		nats.MaxReconnects(-1),
+		// A server that is silent is noticed within three intervals.
+		nats.PingInterval(2*time.Second),
+		nats.MaxPingsOutstanding(2))
+	if err != nil {
+		return nil, nil, err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, nil, err
+	}
+	engine, err := natskv.Open(ctx, js, bucket)
+	if err != nil {
+		nc.Close()
+		return nil, nil, err
+	}
+	reports, err = fleet.New[answer](engine, fleet.Lease(lease), fleet.EngineTimeout(timeout))
+	return reports, func() { engine.Close(); nc.Close() }, err
+}
+
+type discard struct{}
+
+func (discard) Printf(context.Context, string, ...any) {}
 
 // ask has all callers ask for the report of the shop at once.
 func (o orders) ask(ctx context.Context, reports *fleet.Group[answer], st *store) (m message, err error) {

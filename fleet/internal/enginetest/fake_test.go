@@ -7,10 +7,12 @@ package enginetest_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"example.com/singleflight/fleet/internal/engine"
@@ -279,4 +281,135 @@ func TestSuiteFindsWrongEngines(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The Fake's faults are what their documentation says.
+func TestFakeFaults(t *testing.T) {
+	name := engine.Name{Key: "k", Part: "now"}
+	put := engine.Put{Data: []byte("a"), TTL: time.Minute}
+	const patience = 2 * time.Second
+	write := func(c *enginetest.Conn, put engine.Put) error {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		_, err := c.Write(ctx, name, put)
+		return err
+	}
+	for _, test := range []struct {
+		name   string
+		line   enginetest.Line
+		err    error         // of a Write
+		stored time.Duration // how long after the Write began its record is there; 0: never
+		watch  string        // what a watch on that line receives: news, twice, none or closed
+	}{
+		{"good", enginetest.Line{}, nil, time.Millisecond, "news"},
+		{"request lost", enginetest.Line{Requests: enginetest.Way{Lost: true}}, context.DeadlineExceeded, 0, "none"},
+		{"request late", enginetest.Line{Requests: enginetest.Way{Late: 3 * time.Second}}, context.DeadlineExceeded, 3*time.Second + time.Millisecond, "news"},
+		{"request doubled", enginetest.Line{Requests: enginetest.Way{Doubled: true}}, nil, time.Millisecond, "news"},
+		{"answer lost", enginetest.Line{Answers: enginetest.Way{Lost: true}}, context.DeadlineExceeded, time.Millisecond, "news"},
+		{"answer late", enginetest.Line{Answers: enginetest.Way{Late: 3 * time.Second}}, context.DeadlineExceeded, time.Millisecond, "news"},
+		{"news lost", enginetest.Line{News: enginetest.Way{Lost: true}}, nil, time.Millisecond, "none"},
+		{"news doubled", enginetest.Line{News: enginetest.Way{Doubled: true}}, nil, time.Millisecond, "twice"},
+		{"each third request lost, and this is the second", enginetest.Line{Requests: enginetest.Way{Lost: true, Every: 3}}, nil, time.Millisecond, "news"},
+		{"each second request lost, and this is the second", enginetest.Line{Requests: enginetest.Way{Lost: true, Every: 2}}, context.DeadlineExceeded, 0, "none"},
+		{"requests held up", enginetest.Line{Requests: enginetest.Way{Held: true}}, context.DeadlineExceeded, 0, "none"},
+		{"cut", enginetest.Line{Cut: true}, engine.ErrUnsent, 0, "closed"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := enginetest.NewFake(enginetest.FakeOptions{})
+				defer f.Close()
+				c, good := f.Connect(), f.Connect()
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				ch := c.Watch(ctx, name.Key)
+				<-ch // all that is stored: nothing
+				c.SetLine(test.line)
+				began := time.Now()
+				go func() {
+					if err := write(c, put); !errors.Is(err, test.err) {
+						t.Errorf("Write: %v, want %v", err, test.err)
+					}
+				}()
+				if test.stored != 0 {
+					time.Sleep(test.stored + time.Millisecond)
+				} else {
+					time.Sleep(time.Minute / 2)
+				}
+				there, err := good.Latest(t.Context(), name)
+				if stored := !there.Gone; err != nil || stored != (test.stored != 0) {
+					t.Errorf("after %v: %+v, %v, want something to be stored: %v", time.Since(began), there, err, test.stored != 0)
+				}
+				time.Sleep(5 * time.Second) // also a repetition has arrived
+				if again, _ := good.Latest(t.Context(), name); again.Rev != there.Rev {
+					t.Errorf("revision %d, and later %d, want the Write to be applied once", there.Rev, again.Rev)
+				}
+				received := 0
+				synctest.Wait()
+			receiving:
+				for {
+					select {
+					case _, open := <-ch:
+						if !open {
+							received = -1
+							break receiving
+						}
+						received++
+						synctest.Wait()
+					default:
+						break receiving
+					}
+				}
+				if want := map[string]int{"news": 1, "twice": 2, "none": 0, "closed": -1}[test.watch]; received != want {
+					t.Errorf("the watch received %d, want %d (-1: closed)", received, want)
+				}
+
+				// What was held up arrives; the connection works again.
+				c.SetLine(enginetest.Line{})
+				time.Sleep(time.Second)
+				there, err = c.Latest(t.Context(), name)
+				if err != nil {
+					t.Error(err)
+				}
+				if want := test.stored != 0 || test.line.Requests.Held; there.Gone == want {
+					t.Errorf("when the line is good again: %+v, want something to be stored: %v", there, want)
+				}
+			})
+		})
+	}
+}
+
+// A store that was rolled back has what it had, and gives no revision again.
+func TestFakeRestore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := enginetest.NewFake(enginetest.FakeOptions{})
+		defer f.Close()
+		c, name := f.Connect(), engine.Name{Key: "k", Part: "now"}
+		revs := make(map[uint64]bool)
+		write := func(expect uint64) uint64 {
+			t.Helper()
+			rev, err := c.Write(t.Context(), name, engine.Put{Expect: expect, Data: []byte("a"), TTL: time.Minute})
+			if err != nil || revs[rev] {
+				t.Errorf("Write: revision %d, %v, given before: %v", rev, err, revs[rev])
+			}
+			revs[rev] = true
+			return rev
+		}
+		first := write(0)
+		s := f.Save()
+		second := write(first)
+		f.Restore(s)
+		if e, err := c.Latest(t.Context(), name); e.Rev != first || err != nil {
+			t.Errorf("rolled back: %+v, %v, want revision %d", e, err, first)
+		}
+		write(first)
+		f.Restore(enginetest.State{})
+		if again := write(0); again > second {
+			t.Errorf("begun anew: revision %d, want a lower one than %d", again, second)
+		}
+		f.StepClock(time.Hour)
+		time.Sleep(2 * time.Second)
+		if n := f.Records(); n != 0 {
+			t.Errorf("%d records after an hour, want none", n)
+		}
+	})
 }
