@@ -7,7 +7,7 @@ replace example.com/singleflight => ../..
 replace example.com/singleflight/fleet => ..
 
 require (
-	example.com/singleflight/fleet v0.0.0-00010101000000-000000000000
+	example.com/singleflight/fleet v0.0.0
 	github.com/redis/go-redis/v9 v9.23.0
 )
 
