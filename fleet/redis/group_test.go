@@ -228,7 +228,7 @@ func TestServerKilledAndRestartedMidFlight(t *testing.T) {
 			there := start(t, b, "k", l2.fn)
 			until(t, "two watches", func() bool { return s.watches("k") == 2 })
 			s.kill()
-			// Who waits elsewhere loads for itself, at once.
+			// The process that waits loads for itself, at once.
 			began := time.Now()
 			l2.running(t)
 			if d := time.Since(began); d > 5*time.Second {

@@ -238,9 +238,9 @@ func (e *Engine) subscribe(ps *goredis.PubSub) error {
 	return nil
 }
 
-// confirm has those who watch a key look what is there, now that the server
-// sends them what comes. If a request was sent before that is not answered
-// yet, it is too early, and they look again when that is.
+// confirm has the watches of a key look what is there, now that the server sends
+// what comes. Where an earlier request is still to be confirmed, they look too
+// early, and look again at the last confirmation.
 func (e *Engine) confirm(m *goredis.Subscription) {
 	if m.Kind != "subscribe" {
 		return

@@ -318,7 +318,7 @@ func TestManyProcessesOneLoad(t *testing.T) {
 	loads := newLedger(t)
 	workers := hire(t, processes, config{Addrs: []string{s.addr()}, Ledger: loads})
 	for round := range rounds {
-		// All at once, and it is not known who loads.
+		// All at once, and which one loads is not known.
 		key := fmt.Sprint("k", round)
 		for _, p := range workers {
 			p.do(command{Do: "call", Key: key, Callers: callers})

@@ -45,8 +45,8 @@ var _ engine.Engine = (*Engine)(nil)
 // the prefix and a colon. It asks Redis at once, within ctx, whether all that
 // the Engine needs is there and allowed: the error says what is wrong.
 //
-// The client may be one of a single server, of Sentinel or of a cluster. It
-// stays the caller's, who closes it after the Engine.
+// The client may be one of a single server, of Sentinel or of a cluster. The
+// Engine never closes it; close it after the Engine.
 func Open(ctx context.Context, client goredis.UniversalClient, prefix string) (*Engine, error) {
 	switch c := client.(type) {
 	case nil:
