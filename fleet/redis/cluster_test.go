@@ -208,7 +208,7 @@ func TestWriteIsSentOnceInACluster(t *testing.T) {
 			through(c.nodes[1].addr(), l)(o)
 		})
 		e := open(t, client)
-		sent := l.loseAnswers("the-data")
+		sent := l.loseAnswers("the-data", cut)
 		rev, err := e.Write(t.Context(), name(key), engine.Put{Expect: expect(latest(t, e, key)), Data: []byte("the-data"), TTL: time.Minute})
 		if err == nil || errors.Is(err, engine.ErrTaken) || errors.Is(err, engine.ErrUnsent) {
 			t.Errorf("Write = %d, %v, want an error that leaves the outcome open", rev, err)

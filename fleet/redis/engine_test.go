@@ -219,7 +219,7 @@ func TestWriteIsSentOnce(t *testing.T) {
 			s := serve(t)
 			l := newLine(t, s.addr())
 			e := open(t, dial(t, l.addr(), func(o *goredis.Options) { o.MaxRetries = retries }))
-			sent := l.loseAnswers("the-data")
+			sent := l.loseAnswers("the-data", cut)
 			rev, err := e.Write(t.Context(), name("k"), engine.Put{Data: []byte("the-data"), TTL: time.Minute})
 			if err == nil || errors.Is(err, engine.ErrTaken) || errors.Is(err, engine.ErrUnsent) || errors.Is(err, engine.ErrTooLarge) || errors.Is(err, engine.ErrClosed) {
 				t.Errorf("Write = %d, %v, want an error that leaves the outcome open", rev, err)
@@ -236,18 +236,20 @@ func TestWriteIsSentOnce(t *testing.T) {
 	}
 }
 
-// loseAnswers closes a connection instead of passing on the answer to a
-// request with the given text, and counts such requests.
-func (l *line) loseAnswers(text string) (sent *atomic.Int32) {
+// loseAnswers has a connection dropped or cut, from the answer to a request
+// with the given text on, and counts such requests.
+func (l *line) loseAnswers(text string, how verdict) (sent *atomic.Int32) {
 	sent = new(atomic.Int32)
 	var asked sync.Map
-	l.tap(func(conn int, fromClient bool, data []byte) bool {
+	l.tap(func(conn int, fromClient bool, data []byte) verdict {
 		if fromClient && bytes.Contains(data, []byte(text)) {
 			sent.Add(1)
 			asked.Store(conn, true)
 		}
-		_, lost := asked.Load(conn)
-		return fromClient || !lost
+		if _, lost := asked.Load(conn); lost && !fromClient {
+			return how
+		}
+		return pass
 	})
 	return sent
 }
@@ -260,11 +262,11 @@ func TestRepetitionHasNoEffect(t *testing.T) {
 	l := newLine(t, s.addr())
 	e := open(t, dial(t, l.addr()))
 	requests := make(chan []byte, 10)
-	l.tap(func(_ int, fromClient bool, data []byte) bool {
+	l.tap(func(_ int, fromClient bool, data []byte) verdict {
 		if fromClient && bytes.Contains(data, []byte("the-data")) {
 			requests <- bytes.Clone(data)
 		}
-		return true
+		return pass
 	})
 	first := write(t, e, "k", engine.Put{Data: []byte("the-data"), TTL: time.Minute})
 	conn, err := net.Dial("tcp", s.addr())

@@ -318,11 +318,11 @@ type line struct {
 	mu     sync.Mutex
 	cond   *sync.Cond
 	to     string
-	cut    bool // nothing gets through
+	held   bool // nothing gets through
 	done   bool
 	conns  []net.Conn
 	number int // of connections so far
-	tapped func(conn int, fromClient bool, data []byte) (pass bool)
+	tapped func(conn int, fromClient bool, data []byte) verdict
 }
 
 func newLine(t testing.TB, to string) *line {
@@ -381,13 +381,18 @@ func (l *line) carry(conn int, from, to net.Conn, fromClient bool) {
 	for {
 		n, err := from.Read(buf)
 		l.mu.Lock()
-		for l.cut && !l.done {
+		for l.held && !l.done {
 			l.cond.Wait()
 		}
 		tapped := l.tapped
 		l.mu.Unlock()
-		if n > 0 && tapped != nil && !tapped(conn, fromClient, buf[:n]) {
-			return
+		if n > 0 && tapped != nil {
+			switch tapped(conn, fromClient, buf[:n]) {
+			case cut:
+				return
+			case drop:
+				n = 0
+			}
 		}
 		if _, err := to.Write(buf[:n]); err != nil {
 			return
@@ -409,9 +414,9 @@ func (l *line) drop() {
 }
 
 // set cuts the line, or mends it.
-func (l *line) set(cut bool) {
+func (l *line) set(held bool) {
 	l.mu.Lock()
-	l.cut = cut
+	l.held = held
 	l.mu.Unlock()
 	l.cond.Broadcast()
 }
@@ -424,9 +429,18 @@ func (l *line) lead(to string) {
 	l.drop()
 }
 
-// tap has f see all data, with the number of its connection, and say whether
-// it is passed on; if not, the connection is closed.
-func (l *line) tap(f func(conn int, fromClient bool, data []byte) (pass bool)) {
+// A verdict is what becomes of data on a line.
+type verdict int
+
+const (
+	pass verdict = iota
+	drop         // they are lost, and the connection stays
+	cut          // the connection is closed
+)
+
+// tap has f see all data, with the number of its connection, and decide what
+// becomes of them.
+func (l *line) tap(f func(conn int, fromClient bool, data []byte) verdict) {
 	l.mu.Lock()
 	l.tapped = f
 	l.mu.Unlock()
