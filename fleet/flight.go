@@ -111,13 +111,14 @@ func (f *flight[V]) acquire() (v V, err error) {
 	case neverSent(err), errors.Is(err, engine.ErrTooLarge):
 		f.claim = claimNone
 		return f.withoutEngine(err)
-	case f.group.required || f.ctx.Err() != nil:
-		// Perhaps only the answer was lost, and fn may begin.
-		if settled := f.settle(ctx); settled != nil || f.claim != claimMade {
+	case errors.Is(err, f.group.client.errSilent) && !f.group.required && f.ctx.Err() == nil:
+		return f.withoutEngine(err) // and settle the claim while fn runs
+	default:
+		// Perhaps only the answer was lost.
+		settled := f.settle(ctx)
+		if settled != nil || f.claim != claimMade {
 			return f.withoutEngine(err)
 		}
-	default:
-		return f.withoutEngine(err) // and settle the claim meanwhile
 	}
 	f.firstAsked()
 	if f.lost {
