@@ -228,7 +228,7 @@ func (f *flight[V]) outcome() (record, error) {
 		}
 		if r.State == free {
 			f.awaited, f.lost = "", true
-			return record{}, nil
+			continue // perhaps another load has begun, or ended, since
 		}
 		if r.State != pending {
 			return r, nil

@@ -343,6 +343,21 @@ func TestHolderWaitsForItsConnection(t *testing.T) {
 	})
 }
 
+// A process that hears no news finds that the load it waits for was given up,
+// and that another process has loaded since. It takes that result.
+func TestResultOfTheNextLoadIsTaken(t *testing.T) {
+	inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
+		first := n[0].begin(t, "k")
+		there := n[1].start(t, "k", never)
+		settle()
+		n[1].line.SetLine(deaf)
+		first.cancel()
+		settle()
+		wantGot(t, "the next call", n[2].call(t, "k", "next"), "next")
+		there.want(t, "the process that waited", "next")
+	}, fleet.Linger(time.Hour))
+}
+
 // A holder that hears no news has found that its lease was lost. It asks once
 // more when fn has returned, since another load may have begun meanwhile.
 func TestHolderAsksAgainBeforeItGivesItsOwnValue(t *testing.T) {
