@@ -60,9 +60,9 @@
 //
 // fn may run longer than the call that started it. It must not use anything
 // that is taken back when that call returns, such as the request and its body, a
-// buffer from a pool, or a transaction. This includes the values of ctx, which
-// fn's context reads. Some frameworks, such as gin and fasthttp, use their
-// context again for the next request: do not pass such a context.
+// buffer from a pool, or a transaction. Because fn's context reads the values of
+// ctx, ctx must not be taken back either. Some frameworks, such as gin and
+// fasthttp, use their context again for the next request: do not pass it.
 //
 // The result of fn must not depend on fn's context, because DoContext cancels
 // that context before the callers get the result. Read a response body or
