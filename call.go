@@ -22,7 +22,7 @@ type call[K comparable, V any] struct {
 
 	// done is closed for callers that wait in a method, and each of DoChan's
 	// channels receives the result. While both are nil, only the goroutine
-	// that runs fn knows this record.
+	// that runs fn keeps a pointer to this record.
 	done  chan struct{}
 	chans []chan<- Result[V]
 
@@ -78,9 +78,9 @@ func (c *call[K, V]) doneLocked() <-chan struct{} {
 // returned, or if fn panicked on a goroutine of its own. After that, c may
 // already be the record of another flight, and only out is safe to use.
 //
-// Two deferred calls, in two functions, tell a panic from a Goexit. The one in
+// A panic and a Goexit are told apart as follows. The deferred call in
 // recovering stops a panic, so record continues. After a Goexit, record does not
-// continue, and the deferred call in doCall ends the flight.
+// continue. The deferred call in doCall ends the flight in every case.
 func (g *Group[K, V]) doCall(c *call[K, V], fn func() (V, error), out *outcome[V]) {
 	defer func() {
 		// A caller that runs fn itself gets the panic here, because doCall
@@ -115,8 +115,8 @@ func (o *outcome[V]) recovering(fn func() (V, error)) {
 		if o.how == returned {
 			return
 		}
-		// The stack is taken here, where it still shows fn. Once Goexit and
-		// panic(nil) can be told apart, it no longer does.
+		// Take the stack here, where it still shows fn. In record, where Goexit
+		// and panic(nil) can be told apart, it no longer does.
 		o.panic = &PanicError{Value: recover(), Stack: debug.Stack()}
 		if o.panic.Value != nil {
 			o.how = panicked // even if a Goexit continues after this

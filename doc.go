@@ -60,9 +60,9 @@
 //
 // fn may run longer than the call that started it. It must not use anything
 // that is taken back when that call returns, such as the request and its body, a
-// buffer from a pool, or a transaction. This includes the values of ctx, which
-// fn's context reads. Some frameworks, such as gin and fasthttp, use their
-// context again for the next request: do not pass such a context.
+// buffer from a pool, or a transaction. Because fn's context reads the values of
+// ctx, ctx must not be taken back either. Some frameworks, such as gin and
+// fasthttp, use their context again for the next request: do not pass it.
 //
 // The result of fn must not depend on fn's context, because DoContext cancels
 // that context before the callers get the result. Read a response body or
@@ -147,18 +147,18 @@
 //
 // # Testing
 //
-// Every wait of this package is one that [testing/synctest] understands, even in
-// a package-level Group, provided that the callers of a flight, their contexts,
-// and the calls that forget its key belong to one bubble, or all to none. A test
-// can then check, without sleeping, that ten callers cause exactly one load. The
-// example Synctest shows how.
+// A goroutine that waits for a flight is durably blocked, as [testing/synctest]
+// calls it, even in a package-level Group, provided that the callers of the
+// flight, their contexts, and the calls that forget its key belong to one
+// bubble, or all to none. A test can then check, without sleeping, that ten
+// callers cause exactly one load. The example Synctest shows how.
 //
 // # Origin
 //
 // The idea comes from groupcache's singleflight package and from
 // golang.org/x/sync/singleflight, whose argument order this package keeps.
-// Memcache has what Invalidate does and calls it a lease. Package dropin is for
-// code that was written for x/sync.
+// What Invalidate does is known from Facebook's memcache, as a lease. Package
+// dropin is for code that was written for x/sync.
 //
 // A Group works within one process. Package fleet, in a module of its own,
 // does the same across processes.

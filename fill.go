@@ -35,10 +35,11 @@ type Cache[K comparable, V any] interface {
 // A hit is returned even if ctx is done. It joins no flight and reports shared
 // false. A miss with a ctx that is done returns ctx.Err(). Any other miss
 // joins the flight for key or starts one. The flight calls Get again, because
-// an earlier flight may just have stored the value. If it finds none, it calls
-// load. If load returns a nil error and the flight has not been forgotten, it
-// then calls Set. Only after that do its callers return. The flight runs on a
-// new goroutine, or on the caller's own if ctx can never be done.
+// an earlier flight may just have stored the value. If Get finds none, the
+// flight calls load. If load returns a nil error and the flight has not been
+// forgotten, the flight then calls Set. Only after that do its callers return.
+// The flight runs on a new goroutine, or on the caller's own if ctx can never
+// be done.
 //
 // Each caller stops waiting when its own ctx is done, as in [Group.DoContext].
 // But the load is for the cache: after all callers have left, it continues,
@@ -139,8 +140,8 @@ func (g *Group[K, V]) mayStore(c *call[K, V]) bool {
 }
 
 // Invalidate deletes the value for key from cache, and keeps loads that began
-// before from storing theirs. Call it after each write to the data that load
-// reads; with a transaction, after the commit. Call it even if the write
+// earlier from storing their values. Call it after each write to the data that
+// load reads; with a transaction, after the commit. Call it even if the write
 // returned an error, because the data may have changed. If a write changes the
 // data of several keys, call it for each of them.
 //

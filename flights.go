@@ -6,10 +6,10 @@ package singleflight
 
 import "maps"
 
-// A table finds the flights that can be joined by their keys. A few are found
-// by comparing keys, which is several times as fast as hashing one. If more
-// are needed, all of them move to a map, which also takes new ones until it is
-// empty.
+// A table holds the flights that can be joined, and finds them by their keys. A
+// few are found by comparing keys, which is several times as fast as hashing
+// one. If there are more, all of them move to a map, which also takes new ones
+// until it is empty.
 //
 // Every key in a table is equal to itself.
 type table[K comparable, V any] struct {

@@ -78,7 +78,7 @@ func (o *outcome[V]) result() Result[V] {
 	return Result[V]{o.v, o.err, o.shared}
 }
 
-// crash ends the program if fn panicked and the panic cannot reach everybody.
+// crash ends the program if fn panicked and the panic cannot reach all callers.
 // It panics on another goroutine, where nobody can recover, and does not
 // return.
 func (o *outcome[V]) crash(unreachable bool) {

@@ -5,10 +5,10 @@
 package singleflight
 
 // A Group suppresses duplicate calls. While fn runs for a key, other calls for
-// that key share its result instead of running their own fn. Another fn for
-// the key starts before the first has ended only after [Group.Forget],
+// that key share its result instead of running their own fn. No other fn for
+// the key starts before the first has ended, except after [Group.Forget],
 // [Group.ForgetUnshared] or [Group.Invalidate], or after the last caller of a
-// [Group.DoContext] flight has left.
+// [Group.DoContext] flight has left and so abandoned it.
 //
 // The zero value is ready to use. A Group is safe for concurrent use and must
 // not be copied after first use.
@@ -26,8 +26,8 @@ package singleflight
 //
 // A flight takes memory only until it ends. After that, a Group keeps no key,
 // value, error, context or fn. It keeps at most 16 KiB of records to use
-// again, and a map with room for a thousand keys or for eight times the keys
-// in flight.
+// again, and a map with room for a thousand keys, or for eight times the keys
+// in flight if that is more.
 //
 // [the Go memory model]: https://go.dev/ref/mem
 type Group[K comparable, V any] struct {
@@ -141,9 +141,9 @@ func (g *Group[K, V]) Forget(key K) {
 // more than one caller. It reports whether the next call for key starts a new
 // flight: true if the flight was forgotten or none was in progress.
 //
-// If ForgetUnshared reports true, it may have waited, as Forget does, while
-// other calls joined the flight. If it reports false, it has not waited, and
-// the flight can still be joined.
+// Before it reports true, ForgetUnshared may wait for the end of the flight, as
+// Forget does, and other calls may join the flight meanwhile. If it reports
+// false, it has not waited, and the flight can still be joined.
 func (g *Group[K, V]) ForgetUnshared(key K) bool {
 	if !reflexive(key) {
 		return true

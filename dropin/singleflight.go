@@ -6,9 +6,9 @@
 // golang.org/x/sync/singleflight. To move code that was written for that
 // package, change its import path and nothing else.
 //
-// The code gains three things: a channel of DoChan receives
-// [singleflight.ErrGoexit] where it waited forever before, panics have the type
-// [*singleflight.PanicError], and [Group] has the other methods of
+// The code gains three things: if fn calls runtime.Goexit, a channel of DoChan
+// receives [singleflight.ErrGoexit], where x/sync sends nothing; panics have the
+// type [*singleflight.PanicError]; and [Group] has the other methods of
 // [singleflight.Group].
 package singleflight
 

@@ -2,8 +2,8 @@
 // Use of this source code is governed by a BSD-style
 // license that can be found in the LICENSE file.
 
-// Caches reads through four in-process caches with Fill, and writes with
-// Invalidate. Each adapter is in a file of its own.
+// Caches reads through the in-process caches of four libraries with Fill, and
+// writes with Invalidate. Each adapter is in a file of its own.
 package main
 
 import (
@@ -70,8 +70,8 @@ func main() {
 	}
 }
 
-// run writes a user and has a thousand callers read it, twice, and then does so
-// again with another name, in each cache.
+// run does the following with each cache, for two names in turn: it writes a
+// user with that name, and has a thousand callers read the user, twice.
 func run(ctx context.Context, out io.Writer) error {
 	fmt.Fprintf(out, "%-22s%8s%8s%10s\n", "", "reads", "loads", "read last")
 	for _, c := range caches {

@@ -104,7 +104,7 @@ func (s *store) close() error {
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
-// An answer is a sum, with the time at which its query began and ended.
+// An answer is a sum, with the times at which its query began and ended.
 type answer struct {
 	sum
 	began, ended time.Time

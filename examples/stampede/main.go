@@ -87,7 +87,7 @@ func parse(args []string, help io.Writer) (opt options, err error) {
 	f := flag.NewFlagSet("stampede", flag.ContinueOnError)
 	f.IntVar(&opt.callers, "callers", 10_000, "how `many` callers ask for the key")
 	f.DurationVar(&opt.window, "window", 0, "spread their arrivals over this long (default all at once)")
-	f.StringVar(&opt.picture, "o", "", "draw what happened to this SVG `file`")
+	f.StringVar(&opt.picture, "o", "", "draw the run in this SVG `file`")
 	f.BoolVar(&opt.json, "json", false, "print one JSON object instead of the table")
 
 	f.SetOutput(io.Discard) // report an error in one line, without the usage

@@ -40,7 +40,7 @@ type sharedCache interface {
 	Drop(ctx context.Context, k key) error
 }
 
-const maxTries = 3 // of a load that writes overtake
+const maxTries = 3 // loads in one flight, if writes overtake them
 
 // readShared returns the reading that c keeps under k, or the result of query.
 // Call it inside a flight: then ten thousand clients that miss ask c once, and
@@ -57,7 +57,8 @@ func readShared(ctx context.Context, c sharedCache, k key, query func(context.Co
 		}
 		// If a PUT has changed the generation, r is not kept. That PUT may have
 		// been in another process, which cannot forget this flight. A client
-		// that joined after it must not get the old row.
+		// that joined after it must not get the old row. The last try returns r
+		// in any case, so that the flight ends.
 		if keep(ctx, r) || try == maxTries {
 			return answer{reading: r, Source: "load"}, nil
 		}

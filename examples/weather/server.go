@@ -30,7 +30,8 @@ const (
 )
 
 // A key identifies a flight. It holds everything that the answer depends on, and
-// nothing else. If that came to include a language or a tenant, add it here.
+// nothing else. If the answer comes to depend on a language or a tenant, add it
+// here.
 type key struct {
 	city string
 }
@@ -236,7 +237,7 @@ func (s *server) put(ctx context.Context, k key, r reading) error {
 	if errors.Is(err, errNoCity) {
 		return fmt.Errorf("%w: %q", errNoCity, k.city)
 	}
-	// The order is write, drop, invalidate, answer, and none can change places.
+	// The order is write, drop, invalidate, answer, and no two can change places.
 	// After a drop or invalidation before the write, a load would keep the old
 	// row. After an invalidation before the drop, a flight would get the old
 	// entry from Redis, and clients that come after the answer could join it.
