@@ -28,7 +28,7 @@ type Engine struct {
 
 	read     string // subject of the API that reads from the bucket's leader
 	subjects string // prefix of the subjects that the bucket stores
-	domain   string // prefix of the subjects that writes are sent to, before that one
+	domain   string // put before it in writes to another domain
 
 	life context.Context // done after Close
 	end  context.CancelFunc
