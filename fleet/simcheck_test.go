@@ -259,18 +259,18 @@ func (c *simChecker) untilTakeover() time.Duration { return c.s.lease + time.Sec
 // death checks that load i, which is lost at one time, is taken over by
 // another, if a call waits for it elsewhere.
 func (c *simChecker) death(i int, x *simLoad, at, by time.Duration) {
-	if c.fault(x.proc, x.begin-c.s.lease, at-1) || slices.ContainsFunc(c.h.calls, func(call *simCall) bool {
-		// What takes over may be lost in turn.
-		return call.key == x.key && call.proc != x.proc && call.end >= x.begin && (c.fault(call.proc, x.begin-c.s.lease, by) || at <= call.done && call.done <= by)
-	}) {
-		return
-	}
 	if c.forgotten(x, by) {
 		// The copy that Forget makes may outlive the load, for a lease at most.
 		by = max(by, at+c.untilTakeover())
 		if !c.s.gone {
 			by += time.Second // in whole seconds
 		}
+	}
+	if c.fault(x.proc, x.begin-c.s.lease, at-1) || slices.ContainsFunc(c.h.calls, func(call *simCall) bool {
+		// What takes over may be lost in turn.
+		return call.key == x.key && call.proc != x.proc && call.end >= x.begin && (c.fault(call.proc, x.begin-c.s.lease, by) || at <= call.done && call.done <= by)
+	}) {
+		return
 	}
 	for j, call := range c.h.calls {
 		if call.key != x.key || call.proc == x.proc || call.begin+c.rtt > at || call.begin < x.begin || call.end <= by {
