@@ -25,9 +25,9 @@
 //
 // All else is as in a singleflight.Group, with one limit. Other processes learn
 // from a message that a load has ended or was forgotten, and their calls join
-// it until the message arrives. If messages are held up, a call may join a load
-// that ended, or was forgotten, up to two leases before; if its process was
-// stopped meanwhile, the time for which it was stopped comes on top.
+// it until that message arrives. If messages are held up, a call may join a load
+// that ended, or was forgotten, up to two leases before, plus the time for which
+// its process was stopped meanwhile.
 //
 // # The lease
 //

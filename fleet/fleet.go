@@ -76,8 +76,8 @@ func New[V any](e engine.Engine, opts ...Option) (*Group[V], error) {
 //
 // The callers in the process where fn ran get its error as it is; those in other
 // processes get a [*RemoteError] with its text. A panic or Goexit of fn is
-// raised only in the process where fn ran, as in a singleflight.Group; callers
-// in other processes get a [*RemoteError], and get it first.
+// raised only in the process where fn ran, as in a singleflight.Group, after the
+// other processes have been sent a [*RemoteError].
 //
 // If the engine does not answer, every process loads for itself, once for all
 // its callers; with [RequireEngine], the callers get [ErrUnavailable] instead.

@@ -224,7 +224,7 @@ func (c *simChecker) superseding() {
 	}
 }
 
-// deaths checks that another process takes over within the lease and a second
+// deaths checks that another process takes over within the lease plus one second
 // where a process that loads dies or falls silent, and at once where its last
 // caller leaves, if nothing else happens.
 func (c *simChecker) deaths() {

@@ -313,7 +313,7 @@ func TestCutOffHolder(t *testing.T) {
 	cut := time.Now()
 	l2.running(t)
 	if d := time.Since(cut); d > lease+time.Second+2*time.Second { // and 2 for the machine
-		t.Errorf("taken over after %v, want the lease and a second", d)
+		t.Errorf("taken over after %v, want the lease plus one second", d)
 	}
 	l.set(false)
 	select {
