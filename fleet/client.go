@@ -14,8 +14,8 @@ import (
 	"example.com/singleflight/fleet/internal/engine"
 )
 
-// ErrUnavailable is what [Group.Forget] returns, and DoContext of a Group
-// with [RequireEngine], when the engine does not answer.
+// ErrUnavailable is returned by [Group.Forget], and by DoContext of a Group with
+// [RequireEngine], when the engine does not answer.
 var ErrUnavailable = errors.New("fleet: the engine does not answer")
 
 var errDown = errors.New("the connection is down")
@@ -24,13 +24,13 @@ var errDown = errors.New("the connection is down")
 type client struct {
 	engine    engine.Engine
 	timeout   time.Duration // of a request
-	pause     time.Duration // how long an engine that did not answer is left alone
+	pause     time.Duration // how long an engine that did not answer is not asked again
 	errSilent error
 
 	mu      sync.Mutex
 	heard   time.Time // when the engine last answered
-	silent  time.Time // until then it is left alone; zero while it answers
-	probing bool      // somebody asks it again
+	silent  time.Time // until then it is not asked; zero while it answers
+	probing bool      // a request is testing whether it answers again
 }
 
 func newClient(e engine.Engine, timeout, pause time.Duration) *client {
@@ -70,7 +70,7 @@ func (c *client) request(ctx context.Context, do func(context.Context) error) er
 	case err == nil, errors.Is(err, engine.ErrTaken):
 		answered = true
 	case neverSent(err), errors.Is(err, engine.ErrTooLarge):
-		// Perhaps it was not asked.
+		// Neither: it may not have been asked.
 	case ctx.Err() == nil:
 		silent = true // it answers, but cannot serve
 	default:
@@ -87,8 +87,8 @@ func neverSent(err error) bool {
 	return errors.Is(err, engine.ErrUnsent) || errors.Is(err, engine.ErrClosed)
 }
 
-// note remembers how a request fared. One that was not answered
-// says nothing if another was, since it began.
+// note remembers whether a request was answered. One that was not does not
+// count if another was answered after it began.
 func (c *client) note(begun time.Time, answered, silent bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -101,10 +101,9 @@ func (c *client) note(begun time.Time, answered, silent bool) {
 	}
 }
 
-// available returns an error if the engine did not answer lately. After a
-// pause it lets one of those who ask make a request, so that a connection that
-// is silent, but not known to be down, does not cost each of them the time of
-// a request.
+// available returns an error if the engine did not answer lately. After a pause
+// it lets one caller make a request. So a connection that is silent, but not
+// known to be down, costs only that caller the timeout.
 func (c *client) available() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -17,21 +17,20 @@ import (
 )
 
 // A Group suppresses duplicate calls across processes: while one process
-// that has a Group on the same engine loads a key, no other does, and all
-// callers of that key in all processes get its result. That holds while the
-// loading process keeps its lease; the package comment says what happens when
-// it cannot.
+// loads a key, no other process with a Group on the same engine does, and the
+// callers in all of them get its result. That holds while the loading process
+// keeps its lease; the package comment says what happens when it does not.
 //
 // A Group is made by [New], is safe for concurrent use, and needs no closing.
 // All processes that share an engine's bucket or prefix should use the same V,
-// codec and options, and fn has to mean the same in each. Two Groups that keep
-// different things under equal keys need two buckets or prefixes.
+// codec and options, and load the same thing for a key. Groups in which equal
+// keys mean different things need a bucket or prefix each.
 type Group[V any] struct {
 	client *client
 	options
 
 	callers singleflight.Group[string, V] // the calls made here, by key
-	loads   singleflight.Group[string, V] // the fns that run here, by token; a Group, so that a flight can leave a load
+	loads   singleflight.Group[string, V] // the fns that run here, by token; a Group, since a flight can stop waiting for its fn
 
 	received, takeovers, fallbacks, unsent atomic.Uint64
 
@@ -39,12 +38,11 @@ type Group[V any] struct {
 	warned    sync.Map     // the messages that were logged
 }
 
-// New returns a Group on an engine: one of package natskv, or of package
-// redis. The engine may serve several Groups, but only one for each kind of
-// value.
+// New returns a Group on an engine, which natskv.Open or redis.Open returns.
+// Several Groups may share the engine if equal keys mean the same in all of
+// them.
 //
-// The error says which options do not go together, or what the engine cannot
-// do.
+// The error says which options do not go together, or not with the engine.
 func New[V any](e engine.Engine, opts ...Option) (*Group[V], error) {
 	if e == nil {
 		return nil, errors.New("fleet: nil engine")
@@ -64,25 +62,25 @@ func New[V any](e engine.Engine, opts ...Option) (*Group[V], error) {
 
 // DoContext is [singleflight.Group.DoContext] for all processes together: it
 // calls fn and returns its results, or, if a load for key is under way here or
-// in another process, waits for that one.
+// in another process, waits for that load.
 //
-// Each caller waits on its own ctx. fn runs in the process that claimed the
-// key, on a goroutine of its own (or, where the ctx of the first caller can
-// never be done, perhaps on that caller's), with a context that is canceled
-// when the last caller in that process has left; then another process that
-// waits takes over. It is also canceled if the process has lost its lease to
-// another: the callers then get the result of that other load.
+// Each caller stops waiting when its ctx is done. fn runs in the process that
+// claimed the key. Its context is canceled when the last caller in that process
+// has left, and then another process that waits takes over. It is also canceled
+// if the process has lost its lease to another; the callers then get the result
+// of that other load. fn runs on a goroutine of its own; only if the first
+// caller's ctx can never be done, it may run on that caller's.
 //
 // Shared reports whether the results went to more than one caller in this
-// process. A value from another process is a copy of its own.
+// process. Each process decodes its own copy of a value from another process.
 //
-// An error of fn goes to the callers of its own process as it is, and to the
-// others as a [*RemoteError] with its text. So does a panic, and a Goexit,
-// which are raised as in a singleflight.Group where fn ran, and only there,
-// when the others have been told.
+// The callers in the process where fn ran get its error as it is; those in other
+// processes get a [*RemoteError] with its text. A panic or Goexit of fn is
+// raised only in the process where fn ran, as in a singleflight.Group, after the
+// other processes have been sent a [*RemoteError].
 //
 // If the engine does not answer, every process loads for itself, once for all
-// its callers; with [RequireEngine], they get [ErrUnavailable] instead.
+// its callers; with [RequireEngine], the callers get [ErrUnavailable] instead.
 //
 // It panics if ctx is nil.
 func (g *Group[V]) DoContext(ctx context.Context, key string, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
@@ -94,7 +92,8 @@ func (g *Group[V]) DoContext(ctx context.Context, key string, fn func(context.Co
 	})
 }
 
-// unwrap makes of the panic of two Groups, one in the other, that of one.
+// unwrap is deferred. A panic of fn has gone through two Groups, loads and
+// callers; unwrap passes it on as if it had gone through one.
 func unwrap() {
 	switch p := recover().(type) {
 	case nil: // or Goexit
@@ -108,16 +107,17 @@ func unwrap() {
 	}
 }
 
-// Forget makes later calls for key start a load of their own, even while one
-// is under way. That one goes on: its callers, in every process, still get
-// its result, and it does not touch its successor's.
+// Forget makes later calls for key start a new load, even while one is under
+// way. The load under way continues: its callers, in every process, still get
+// its result, and it does not affect the new load.
 //
-// When Forget has returned nil, calls in this process start anew, and so do
-// those in another as soon as the news has reached it, which takes as long as
-// a message as a rule; see the package comment. If the engine does not answer,
-// Forget returns [ErrUnavailable], and perhaps only this process has forgotten.
+// When Forget has returned nil, calls in this process no longer join the old
+// load, and neither do calls in another process once a message has reached it;
+// see the package comment. If the engine does not answer, Forget returns
+// [ErrUnavailable]: this process has forgotten the load, but others may not have.
 func (g *Group[V]) Forget(ctx context.Context, key string) error {
-	// Not before: a call in between would join the old load in the engine.
+	// Only after g.forget: a call in between would join the old load through the
+	// engine.
 	defer g.callers.Forget(key)
 	err := g.forget(ctx, newView(g.client, key))
 	switch {
@@ -130,11 +130,11 @@ func (g *Group[V]) Forget(ctx context.Context, key string) error {
 }
 
 // A RemoteError is the failure of a load in another process: an error that fn
-// returned there, or a panic, or a Goexit. Only its text has travelled, so
-// errors.Is does not find what it was: let fn return as part of the value what
-// callers have to tell apart, such as “not found”.
+// returned there, a panic, or a Goexit. Only its text is sent, so errors.Is does
+// not find the original error. If callers have to recognize a result such as
+// “not found”, let fn return it as part of the value.
 type RemoteError struct {
-	Message string // the text of the error; "panic: " and the value; or that of singleflight.ErrGoexit
+	Message string // the error's text, or "panic: " and the panic's value, or the text of singleflight.ErrGoexit
 }
 
 func (e *RemoteError) Error() string {
@@ -143,17 +143,17 @@ func (e *RemoteError) Error() string {
 
 // Stats is a snapshot of what a Group has done in this process.
 type Stats struct {
-	Callers singleflight.Stats // of the calls here; a flight of theirs is answered by this process or by another
+	Callers singleflight.Stats // of the calls here; an execution loads here, or waits for a load in another process
 
-	Loads     uint64 // times that fn was started here
-	Running   int    // fns that have not ended here
+	Loads     uint64 // loads started here
+	Running   int    // loads here whose fn has not returned
 	Received  uint64 // results and failures that came from another process
-	Takeovers uint64 // loads begun here after waiting for one elsewhere that died, froze or was given up
-	Fallbacks uint64 // loads begun here without the engine's leave, since it did not answer
-	Unsent    uint64 // loads by the engine's leave whose result is not known to have reached it: too large, not to be encoded, or the engine gone
+	Takeovers uint64 // loads started here in place of one elsewhere that died, froze or was given up
+	Fallbacks uint64 // loads started here without the engine, since it did not answer
+	Unsent    uint64 // loads that had claimed their key, but whose result could not be sent: too large, not encodable, or not acknowledged by the engine
 }
 
-// Stats returns the figures of this process, each as of its own instant.
+// Stats returns the figures of this process. They are not read at one instant.
 func (g *Group[V]) Stats() Stats {
 	loads := g.loads.Stats()
 	return Stats{

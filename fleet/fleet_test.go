@@ -76,7 +76,7 @@ func TestOneLoadInTheFleet(t *testing.T) {
 }
 
 // A call that begins after the load has ended gets a newer one, in every
-// process, although the result is still there for those who waited.
+// process, although the result is still stored for those that waited.
 func TestFreshAfterReturn(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		for i := range 6 {
@@ -165,7 +165,7 @@ func (panickyError) Error() string { panic("oops") }
 func explode() (string, error) { panic("boom") }
 
 // A panic is raised where fn ran, as in a singleflight.Group, and is an error
-// elsewhere: the processes do not take over and die one after the other.
+// elsewhere: other processes do not take over and die in turn.
 func TestPanicStaysInItsProcess(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		l := n[0].begin(t, "k")
@@ -297,7 +297,7 @@ func TestContextDoneOnEntryDoesNothing(t *testing.T) {
 	})
 }
 
-// A Background caller, whose fn runs for it alone, is no different.
+// The same with a Background caller, on whose goroutine fn may run.
 func TestBackgroundCaller(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		end := make(chan string)
@@ -333,8 +333,8 @@ func TestFnContextHasTheFirstCallersValues(t *testing.T) {
 	})
 }
 
-// A load that calls for its own key, and waits, ends when a time limit inside fn
-// says so, as in a Group.
+// An fn that calls DoContext for its own key waits for itself until a timeout
+// inside fn ends that, as in a Group.
 func TestTimeLimitInsideFnEndsAFlightThatWaitsForItself(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
 		c := n[0].start(t, "k", func(ctx context.Context) (string, error) {
@@ -373,7 +373,7 @@ func TestLoadOutlastsTheLease(t *testing.T) {
 	})
 }
 
-// A process that vanishes is replaced within the lease and a second.
+// A process that vanishes is replaced within the lease plus one second.
 func TestDeadHolderIsReplaced(t *testing.T) {
 	for name, line := range broken {
 		t.Run(name, func(t *testing.T) {
@@ -454,8 +454,8 @@ func TestHolderThatLostItsLeaseGivesTheNewerValue(t *testing.T) {
 	}
 }
 
-// The write of a holder that has lost its lease is rejected, even if it is
-// the first thing that it does.
+// The write of a holder that has lost its lease is rejected, even if it is the
+// first request after the loss.
 func TestLateWriteIsRejected(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		old := n[0].begin(t, "k")
@@ -472,7 +472,7 @@ func TestLateWriteIsRejected(t *testing.T) {
 	}, fleet.Linger(time.Hour))
 }
 
-// If no other process took over meanwhile, the value is as good as any.
+// If no other process took over meanwhile, the value is still used.
 func TestHolderWhoseLeaseRanOutUnnoticed(t *testing.T) {
 	for name, line := range broken {
 		t.Run(name, func(t *testing.T) {
@@ -538,8 +538,8 @@ func TestLostAnswerToAResult(t *testing.T) {
 	}, fleet.Linger(time.Hour))
 }
 
-// The answer to a claim is lost, and the load is over before that is known.
-// The record is released all the same.
+// The answer to a claim is lost, and the load ends before the claim is read
+// back. The record is released nevertheless.
 func TestLostAnswerOutlivesTheLoad(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		n[0].line.SetLine(enginetest.Line{Answers: enginetest.Way{Held: true}})
@@ -556,8 +556,8 @@ func TestLostAnswerOutlivesTheLoad(t *testing.T) {
 	}, fleet.Lease(time.Hour))
 }
 
-// The engine is gone when the lease is to be renewed. That is tried again in
-// time.
+// The engine cannot be reached when the lease is to be renewed. The renewal is
+// tried again in time.
 func TestRenewalIsTriedAgain(t *testing.T) {
 	for name, line := range broken {
 		t.Run(name, func(t *testing.T) {
@@ -581,11 +581,11 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 	}
 }
 
-// All callers leave before it is known whether the claim got through. It did,
-// and is released: nobody waits for the end of the lease.
+// All callers leave before the claim is answered. It was stored, and is
+// released: no process waits for the end of the lease.
 func TestLeavingBeforeTheClaimIsAnswered(t *testing.T) {
 	for _, required := range []bool{false, true} {
-		// The line is mended in time for the reading back, or later.
+		// The line works again in time to read the claim back, or later.
 		for _, after := range []time.Duration{time.Second, 3 * time.Second, 6 * time.Second} {
 			t.Run(fmt.Sprintf("RequireEngine=%v/after=%v", required, after), func(t *testing.T) {
 				opts := []fleet.Option{fleet.Lease(time.Hour)}
@@ -617,7 +617,7 @@ func TestLeavingBeforeTheClaimIsAnswered(t *testing.T) {
 
 // Without the engine.
 
-// When the connection is known to be down nobody waits for anything.
+// When the connection is known to be down, no call waits for the engine.
 func TestClosedConnectionFallsBackAtOnce(t *testing.T) {
 	for name, takeDown := range map[string]func(*enginetest.Conn){
 		"closed": (*enginetest.Conn).Close,
@@ -644,8 +644,8 @@ func TestClosedConnectionFallsBackAtOnce(t *testing.T) {
 	}
 }
 
-// The same when it goes down while the engine is being asked, or another
-// process is waited for.
+// The same when the connection goes down during a request, or while the process
+// waits for another.
 func TestConnectionLostWhileAsking(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Lost: true}}) // the claim does not arrive
@@ -680,8 +680,8 @@ func TestConnectionLostWhileWaiting(t *testing.T) {
 	})
 }
 
-// A call that falls back, and had no claim that may have got through, leaves
-// no goroutine behind to look after one.
+// A call that falls back leaves no goroutine behind that releases its claim, if
+// the claim cannot have been stored.
 func TestFallbackLeavesNobodyBehind(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		l := n[0].begin(t, "k")
@@ -701,7 +701,8 @@ func TestFallbackLeavesNobodyBehind(t *testing.T) {
 	})
 }
 
-// Forget then reaches this process alone, and says so.
+// Without the engine, Forget reaches only this process, and returns
+// ErrUnavailable.
 func TestForgetWithoutEngine(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
 		old := n[0].begin(t, "k")
@@ -723,8 +724,8 @@ func TestForgetWithoutEngine(t *testing.T) {
 	})
 }
 
-// A client is cut off, and its connection does not know it: it takes the
-// EngineTimeout to find out. Callers' contexts are heeded meanwhile.
+// A client is cut off, and its connection does not know it: calls load after the
+// EngineTimeout, and return earlier if their contexts are done.
 func TestCutOffClient(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		n[0].line.SetLine(silent)
@@ -753,7 +754,7 @@ func TestCutOffClient(t *testing.T) {
 	})
 }
 
-// What the engine did not say in time is no error of the caller's context.
+// An engine that does not answer in time is no error of the caller's context.
 func TestErrUnavailableIsNoContextError(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
 		n[0].line.SetLine(silent)
@@ -788,8 +789,8 @@ func TestCutOffWhileWaiting(t *testing.T) {
 	})
 }
 
-// A watch that is lost, or brings nothing, costs time and no more, if the
-// result is still there.
+// A watch that is lost, or receives nothing, costs only time if the result is
+// still stored.
 func TestWatchLost(t *testing.T) {
 	for name, lose := range map[string]func(*enginetest.Conn){
 		"closed": (*enginetest.Conn).LoseWatches,
@@ -838,7 +839,7 @@ func TestWatchRefused(t *testing.T) {
 	}, fleet.Lease(time.Hour), fleet.Linger(time.Hour))
 }
 
-// A refusing engine gives no watch.
+// A refusing engine refuses watches.
 type refusing struct{ engine.Engine }
 
 func (refusing) Watch(context.Context, string) <-chan engine.Entry {
@@ -888,8 +889,8 @@ func TestForgetMidLoad(t *testing.T) {
 	}
 }
 
-// Two processes forget the same load at once, after a write of each, say. It
-// goes on all the same.
+// Two processes forget the same load at once, for example after a write of each.
+// The load continues.
 func TestTwoForgets(t *testing.T) {
 	inFleet(t, 4, func(t *testing.T, store *enginetest.Fake, n []node) {
 		for i := range 50 {
@@ -920,9 +921,9 @@ func TestTwoForgets(t *testing.T) {
 	})
 }
 
-// A flight that hears late that its load was forgotten does not touch the load
-// that has its place. (It may detach the flight that has its place in this
-// process; then the next caller waits for that load through the engine.)
+// A flight that learns late that its load was forgotten does not affect the load
+// that took its place. (It may detach that load's flight in this process; then
+// the next caller waits for the load through the engine.)
 func TestLateNewsKeepsTheSuccessor(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		old := n[0].begin(t, "k")
@@ -945,7 +946,7 @@ func TestLateNewsKeepsTheSuccessor(t *testing.T) {
 	}, fleet.Linger(time.Hour))
 }
 
-// A call in this process starts anew as soon as Forget has returned.
+// A call in this process starts a new load as soon as Forget has returned.
 func TestForgetThenCallHere(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		for i := range 20 {
@@ -964,8 +965,8 @@ func TestForgetThenCallHere(t *testing.T) {
 	})
 }
 
-// A forgotten load whose callers leave, or whose process dies, leaves those
-// who wait elsewhere to the load that took its place, or to one of their own.
+// The callers of a forgotten load leave, or its process dies. Processes that wait
+// for it then wait for the load that took its place, or load for themselves.
 func TestForgottenLoadIsGivenUp(t *testing.T) {
 	for _, dies := range []bool{false, true} {
 		t.Run(fmt.Sprintf("dies=%v", dies), func(t *testing.T) {
@@ -992,8 +993,8 @@ func TestForgottenLoadIsGivenUp(t *testing.T) {
 	}
 }
 
-// Forget of a key that nobody loads does no harm, and one after the load has
-// ended does not hurt those who wait for its result.
+// Forget of a key that is not being loaded does no harm. After the load has ended,
+// Forget does not affect processes that still wait for its result.
 func TestForgetOfNothing(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		n[0].forget(t, "k")
@@ -1013,8 +1014,8 @@ func TestForgetOfNothing(t *testing.T) {
 	})
 }
 
-// The load is forgotten while nobody hears of it, and another takes its
-// place. Those who wait for it, and its holder, find where it has gone.
+// The load is forgotten while updates are lost, and another takes its place. The
+// processes that wait for it, and its holder, find its new part.
 func TestForgetUnheard(t *testing.T) {
 	for _, over := range []bool{false, true} {
 		t.Run(fmt.Sprintf("over=%v", over), func(t *testing.T) {
@@ -1043,8 +1044,8 @@ func TestForgetUnheard(t *testing.T) {
 	}
 }
 
-// The same, if nothing takes its place; while the engine still has a mark of
-// where it has gone, and when that is gone too.
+// The same, if nothing takes its place, while the moved record is still there and
+// after it has expired.
 func TestForgetUnheardAndAlone(t *testing.T) {
 	for _, wait := range []time.Duration{lease / 2, 2 * lease} {
 		t.Run(fmt.Sprint("wait=", wait), func(t *testing.T) {
@@ -1068,7 +1069,7 @@ func TestForgetUnheardAndAlone(t *testing.T) {
 	}
 }
 
-// A Forget that ended half-way does no harm to the next.
+// A Forget that stopped half-way does not disturb the next one.
 func TestForgetAfterHalfAForget(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		l := n[0].begin(t, "k")
@@ -1101,9 +1102,9 @@ func between(s, before, after string) string {
 	return s
 }
 
-// Values that do not travel.
+// Values that cannot be sent.
 
-// undecodable is a codec whose values can only be sent.
+// undecodable is a codec that encodes values but cannot decode them.
 type undecodable struct{ codec }
 
 func (undecodable) Unmarshal(_ []byte, v any) error {
@@ -1160,8 +1161,7 @@ func TestEncoding(t *testing.T) {
 	}, fleet.Encoding(codec{}))
 }
 
-// Whatever else is stored under a key, of a later version perhaps, is
-// replaced.
+// Any other data stored under a key, perhaps by a later version, is replaced.
 func TestForeignRecordIsReplaced(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
 		raw, name := store.Connect(), engine.Name{Key: "k", Part: "current"}

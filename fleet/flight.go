@@ -17,35 +17,36 @@ import (
 // The protocol.
 //
 // Each write names the revision that it replaces, so that a process that was
-// stopped or cut off overwrites nothing that it has not seen. This is what a
-// key's current record may become, and by what:
+// stopped or cut off overwrites nothing that it has not seen. A key's current
+// record changes as follows:
 //
-//	from                          to        by
-//	nothing, free, moved, ended   pending   a process that asks: its claim
-//	pending                       pending   the holder: a renewal, each half lease
-//	pending                       ended     the holder: how fn ended
-//	pending                       free      the holder: its callers have left, or it could not tell how fn ended
-//	pending                       free      the engine: the lease has ended
-//	pending                       moved     Forget
-//	free, moved, ended            nothing   the engine: the time to live is over
+//	from                            to         written by
+//	absent, free, moved, finished   pending    a process that asks: its claim
+//	pending                         pending    the holder: a renewal, every half lease
+//	pending                         finished   the holder: how fn ended
+//	pending                         free       the holder: its callers have left, or its result could not be written
+//	pending                         free       the engine: the lease has ended
+//	pending                         moved      Forget
+//	free, moved, finished           absent     the engine: the time to live is over
 //
-// Ended is done, failed or withheld; nothing is a record that is absent.
+// Finished is done, failed or withheld. The holder is the process whose claim
+// was stored.
 //
 // Before Forget writes moved, it copies the pending record to a part of its
-// own, named by the load's token. There the holder goes on as above, and those
-// that wait for that load follow it. Nobody claims that part.
+// own, named by the load's token. There the holder continues as above, and the
+// processes that wait for that load follow it. That part is never claimed.
 //
 // A load that began before a Forget must not be joined after it. So a load has
-// to have a record that Forget can find, from before fn begins. Where it has
-// none, because the engine did not answer or has lost the record, calls join
-// the load only until the engine answers again (see [flight.tend]); and a claim
-// that arrives when fn runs already is not used (see [flight.settle]).
+// to have a record that Forget can find, from before fn begins. If it has none,
+// because the engine did not answer or has lost the record, calls join the load
+// only until the engine answers again (see [flight.tend]); and a claim that
+// arrives while fn runs is not used (see [flight.settle]).
 
-// A flight answers all those who ask for a key in this process at one time. Its
-// steps call each other: acquire, then load or await, and withoutEngine where
-// the engine does not answer.
+// A flight is one execution of the Group callers: it answers the calls for a
+// key in this process that joined it. Its steps call each other: acquire, then
+// load or await, and withoutEngine if the engine does not answer.
 //
-// It belongs to one goroutine, and to the one of keepLease while fn runs.
+// Only one goroutine uses it at a time; while fn runs, that is keepLease's.
 type flight[V any] struct {
 	group *Group[V]
 	ctx   context.Context // done when every caller has left
@@ -55,16 +56,16 @@ type flight[V any] struct {
 
 	detached bool // later callers do not join
 
-	// The load that this flight asks the engine to let it run.
+	// The load for which this flight claims the key.
 	token    string
 	claim    claimState
 	sent     time.Time // when the claim was sent
 	began    time.Time // when fn began; zero before
 	leaseEnd time.Time // the lease does not end earlier
 
-	// A record that had ended when this flight first asked is too old for its
-	// callers: they may have called after the load's end. Later ones are of
-	// loads that were pending then, or that began since.
+	// The revision of the current record when this flight first asked. If that
+	// record was a result, it is too old: the callers may have called after its
+	// load had ended. Results with higher revisions are new enough.
 	asked  bool
 	tooOld uint64
 
@@ -76,8 +77,8 @@ type claimState int
 
 const (
 	claimNone    claimState = iota // none was sent, or the engine refused it
-	claimUnknown                   // it may be there, or may still arrive
-	claimMade                      // it got through
+	claimUnknown                   // it was not answered: it may be stored, or may still arrive
+	claimMade                      // it was stored
 )
 
 func newFlight[V any](g *Group[V], ctx context.Context, key string, fn func(context.Context) (V, error)) *flight[V] {
@@ -94,8 +95,8 @@ func (f *flight[V]) acquire() (v V, err error) {
 		return f.withoutEngine(err)
 	}
 	f.claim, f.sent = claimUnknown, time.Now()
-	// Not given up when the callers leave: the key might be claimed, and nobody
-	// would know to release it.
+	// The claim is not canceled when the callers leave: if it is stored, this
+	// flight has to know, and release the key.
 	ctx := context.WithoutCancel(f.ctx)
 	err = f.view.write(ctx, current, f.pending(), f.group.lease)
 	switch {
@@ -128,21 +129,22 @@ func (f *flight[V]) acquire() (v V, err error) {
 	return f.load()
 }
 
-// newToken gives the flight a load that nobody has heard of.
+// newToken gives the flight a new load, which is not claimed yet.
 func (f *flight[V]) newToken() { f.token, f.claim, f.began = rand.Text(), claimNone, time.Time{} }
 
 func (f *flight[V]) pending() record {
 	return record{State: pending, Token: f.token, Lease: f.group.lease.Milliseconds()}
 }
 
-// firstAsked notes, once, what is too old.
+// firstAsked sets tooOld, once.
 func (f *flight[V]) firstAsked() {
 	if !f.asked {
 		f.asked, f.tooOld = true, f.view.seen[current].rev
 	}
 }
 
-// withoutEngine loads for the callers in this process, if it may.
+// withoutEngine loads for the callers in this process, or returns
+// ErrUnavailable with RequireEngine.
 func (f *flight[V]) withoutEngine(cause error) (v V, err error) {
 	f.view.stopWatching()
 	switch {
@@ -182,7 +184,7 @@ func (f *flight[V]) await() (v V, err error) {
 		}
 		g.warn("a value could not be decoded, so every process loads for itself", err)
 	}
-	// There is a value, but not for this process.
+	// There is a value that this process cannot read.
 	if g.required {
 		f.awaited = ""
 		return f.acquire() // so that one process loads after the other
@@ -193,16 +195,16 @@ func (f *flight[V]) await() (v V, err error) {
 	return f.run(f.ctx)
 }
 
-// outcome waits, and returns how the load ended that is pending now. It
-// returns a free record if that load was lost, or if there is none: the key
-// is to be claimed.
+// outcome waits for the load that is pending, and returns the record of how it
+// ended. A free record means that the load was lost, or that there is none: the
+// caller has to claim the key.
 func (f *flight[V]) outcome() (record, error) {
 	v := f.view
 	v.watch()
 	down := v.engine.Down()
-	// The holder renews its record at half its lease. When the news of that is
-	// overdue, either the engine does not answer, or the watch is broken, or
-	// the holder has died; and then the news will be that its lease has ended.
+	// The holder renews its record every half lease. If a renewal is overdue,
+	// the engine does not answer, or the watch is broken, or the holder has
+	// died; then an update will say that its lease has ended.
 	overdue := time.NewTimer(0)
 	defer overdue.Stop()
 	var heard uint64 // the revision that overdue was set for
@@ -219,8 +221,8 @@ func (f *flight[V]) outcome() (record, error) {
 		}
 		part, r := v.find(f.awaited)
 		if r.State == free && !v.fresh {
-			// It is tempting to take it for lost. But the news of where it has
-			// gone may be behind.
+			// It is tempting to take the load for lost, but the update that
+			// shows its new part may still be on its way.
 			if err := v.fetch(f.ctx, f.awaited); err != nil {
 				return record{}, err
 			}
@@ -261,14 +263,15 @@ func (f *flight[V]) outcome() (record, error) {
 	}
 }
 
-// again is how long to wait before the engine is asked again for what it did
-// not give.
+// again is how long to wait before a request or a watch that failed is tried
+// again.
 const again = time.Second
 
 // detach makes later callers in this process start a flight of their own.
 //
-// If this flight was detached by others, it may be that flight that is
-// forgotten. That costs one more flight, and no promise.
+// If a Forget in this process has already detached this flight, then callers may
+// forget the flight that took its place. That costs one more flight, and breaks
+// no promise.
 func (f *flight[V]) detach() {
 	if !f.detached {
 		f.detached = true
@@ -276,8 +279,8 @@ func (f *flight[V]) detach() {
 	}
 }
 
-// run calls fn. It returns when fn has, or when ctx is done, even if fn does
-// not heed that. A panic of fn is passed on with fn's stack, and a Goexit too.
+// run calls fn. It returns when fn has returned, or when ctx is done, even if fn
+// ignores that. A panic of fn is passed on with fn's stack, and a Goexit too.
 func (f *flight[V]) run(ctx context.Context) (V, error) {
 	v, err, _ := f.group.loads.DoContext(ctx, f.token, f.fn)
 	return v, err

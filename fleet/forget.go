@@ -12,8 +12,8 @@ import (
 	"example.com/singleflight/fleet/internal/engine"
 )
 
-// forget sets the load that is pending aside, and so frees the key. Where no
-// load is pending there is nothing to do: see [flight.settle].
+// forget sets the pending load aside, which frees the key. If no load is
+// pending there is nothing to do: see [flight.settle].
 func (g *Group[V]) forget(ctx context.Context, v *view) error {
 	for {
 		err := v.fetch(ctx, "")
@@ -22,9 +22,9 @@ func (g *Group[V]) forget(ctx context.Context, v *view) error {
 		}
 		old := v.seen[current]
 		if old.State != pending {
-			// It is tempting to remove a copy that was written in vain. But
-			// perhaps another Forget was faster, and the load goes on in the copy.
-			// A copy of a load that has ended stays until the end of its lease.
+			// It is tempting to remove a copy that this Forget wrote in vain, but
+			// another Forget may have been faster, and the load continue in the
+			// copy. A copy of a load that has ended stays until its lease ends.
 			return nil
 		}
 		err = g.setAside(ctx, v, old)
@@ -40,12 +40,13 @@ func (g *Group[V]) forget(ctx context.Context, v *view) error {
 
 // setAside copies the record of a load to a part of its own.
 //
-// It is tempting to give the copy a whole lease. But if the holder is dead, the
-// processes that wait would wait for longer than the lease.
+// It is tempting to give the copy a whole lease, but if the holder is dead,
+// other processes would wait for it longer than the lease.
 func (g *Group[V]) setAside(ctx context.Context, v *view, old record) error {
 	part := old.Token
 	unit := v.engine.Limits().Granularity
-	// Short at first, until the engine's clock has told what is left.
+	// Short at first, until the engine's clock shows how much of the lease is
+	// left.
 	err := v.write(ctx, part, old, max(unit, time.Second))
 	if errors.Is(err, engine.ErrTaken) { // by another Forget
 		return errors.Join(err, v.fetchPart(ctx, part))
@@ -64,7 +65,7 @@ func (g *Group[V]) setAside(ctx context.Context, v *view, old record) error {
 	}
 	left := old.lease() - there.time.Sub(old.time)
 	if left <= 0 {
-		return v.write(ctx, part, record{}, g.linger) // the engine is slow to end it
+		return v.write(ctx, part, record{}, g.linger) // the engine has not ended it yet
 	}
 	return v.write(ctx, part, old, (left + unit - 1).Truncate(unit))
 }

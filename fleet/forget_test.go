@@ -18,7 +18,7 @@ import (
 	"example.com/singleflight/fleet/internal/enginetest"
 )
 
-// What Forget reaches, and what comes late: faults of the engine, in bubbles.
+// Forget, and late messages, with faults of the engine, in bubbles.
 
 // A load that runs without the engine has no record that a Forget could find.
 // So it is not joined any more once the engine answers.
@@ -91,8 +91,8 @@ func TestForgetReachesAHolderWhoseRecordIsGone(t *testing.T) {
 }
 
 // A claim is held up, so its process loads without an answer. Then another
-// process forgets the key, and finds nothing. The claim that arrives after
-// that is not to give later callers the load from before.
+// process forgets the key, and finds nothing. When the claim arrives after that,
+// later callers must not join the load from before.
 func TestLateClaimDoesNotDefeatForget(t *testing.T) {
 	for _, after := range []time.Duration{0, time.Second, lease - 5*time.Second, lease, 2 * lease} {
 		t.Run(fmt.Sprint("after=", after), func(t *testing.T) {
@@ -134,8 +134,8 @@ func TestLateClaimAfterANewerLoad(t *testing.T) {
 	})
 }
 
-// A claim that got through, but was not answered, has been forgotten when its
-// process finds it, and no news tells of that.
+// A claim that was stored, but not answered, has been forgotten when its process
+// finds it, and no update says so.
 func TestForgetReachesAClaimThatWasNotAnswered(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		deaf := enginetest.Way{Held: true}
@@ -150,8 +150,8 @@ func TestForgetReachesAClaimThatWasNotAnswered(t *testing.T) {
 	})
 }
 
-// The answer to a claim is lost. When the claim is found to have got through,
-// part of its lease has gone, so it is renewed at once.
+// The answer to a claim is lost. When the claim is read back, part of its lease
+// has passed, so it is renewed at once.
 func TestClaimThatIsReadBackIsRenewedAtOnce(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		n[0].line.SetLine(enginetest.Line{Answers: enginetest.Way{Held: true}})
@@ -167,8 +167,8 @@ func TestClaimThatIsReadBackIsRenewedAtOnce(t *testing.T) {
 	}, fleet.Lease(2*time.Second), fleet.EngineTimeout(500*time.Millisecond))
 }
 
-// Processes that require the engine's leave load one after the other where
-// the value cannot be sent.
+// Processes with RequireEngine load one after the other if the value cannot be
+// sent.
 func TestWithheldValueWithRequireEngine(t *testing.T) {
 	inFleet(t, 4, func(t *testing.T, store *enginetest.Fake, n []node) {
 		running, most, loads := 0, 0, 0
@@ -197,8 +197,8 @@ func TestWithheldValueWithRequireEngine(t *testing.T) {
 	}, fleet.RequireEngine(), fleet.Encoding(codec{}))
 }
 
-// Forget gives the load of a dead process no more time, but for rounding it to
-// the engine's unit.
+// Forget does not prolong the lease of a dead process, except by rounding to the
+// engine's unit.
 func TestForgetDoesNotProlongATakeover(t *testing.T) {
 	inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
 		n[0].begin(t, "k")
@@ -218,8 +218,8 @@ func TestForgetDoesNotProlongATakeover(t *testing.T) {
 	}, fleet.Lease(4*time.Second), fleet.EngineTimeout(time.Second))
 }
 
-// A Forget that comes when the engine is about to end the lease, or has failed
-// to, or that is broken off, gives the dead process no more time either.
+// Nor does a Forget at the end of the lease, or when the engine is late to end
+// it, or a Forget that is broken off.
 func TestForgetDoesNotProlongATakeoverInAnyCase(t *testing.T) {
 	for name, tt := range map[string]struct {
 		after  time.Duration
@@ -257,7 +257,7 @@ func TestForgetDoesNotProlongATakeoverInAnyCase(t *testing.T) {
 }
 
 // The lease of a dead process ends between the moment when a call finds it
-// and that when its watch begins. The watch says what is not there.
+// and the moment when its watch begins. The watch shows that it is gone.
 func TestLeaseEndsBeforeTheWatchBegins(t *testing.T) {
 	for d := -6 * time.Millisecond; d < 0; d += time.Millisecond / 4 {
 		t.Run(d.String(), func(t *testing.T) {
@@ -275,8 +275,8 @@ func TestLeaseEndsBeforeTheWatchBegins(t *testing.T) {
 	}
 }
 
-// The load ends, and another begins, while Forget is at work. A process that
-// has not heard of it waits for the copy until the end of the lease at most.
+// The load ends, and another begins, while Forget runs. A process that gets no
+// update of that waits for the copy, but not beyond the end of the lease.
 func TestForgetLeavesACopyForALeaseAtMost(t *testing.T) {
 	inFleet(t, 4, func(t *testing.T, store *enginetest.Fake, n []node) {
 		first := n[0].begin(t, "k")
@@ -306,7 +306,7 @@ func TestForgetLeavesACopyForALeaseAtMost(t *testing.T) {
 	})
 }
 
-// A codec that panics is a load that panics: the others hear of it at once.
+// A panic of the codec is handled like one of fn: the others are told at once.
 func TestMarshalPanicReachesEveryProcess(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		panics := make(chan any)
@@ -329,8 +329,8 @@ func TestMarshalPanicReachesEveryProcess(t *testing.T) {
 	}, fleet.Encoding(codec{}))
 }
 
-// A holder whose lease was lost, and whose connection is then down, waits for
-// it without using the processor. (In a bubble no time would pass.)
+// A holder whose lease was lost, and whose connection is then down, does not spin
+// while it waits. (In a bubble no time would pass.)
 func TestHolderWaitsForItsConnection(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
 		l := n[0].begin(t, "k")
@@ -343,7 +343,7 @@ func TestHolderWaitsForItsConnection(t *testing.T) {
 	})
 }
 
-// A process that hears no news finds that the load it waits for was given up,
+// A process that gets no updates finds that the load it waits for was given up,
 // and that another process has loaded since. It takes that result.
 func TestResultOfTheNextLoadIsTaken(t *testing.T) {
 	inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
@@ -358,8 +358,8 @@ func TestResultOfTheNextLoadIsTaken(t *testing.T) {
 	}, fleet.Linger(time.Hour))
 }
 
-// A holder that hears no news has found that its lease was lost. It asks once
-// more when fn has returned, since another load may have begun meanwhile.
+// A holder that gets no updates has found that its lease was lost. It asks
+// again when fn has returned, since another load may have begun meanwhile.
 func TestHolderAsksAgainBeforeItGivesItsOwnValue(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		old := n[0].begin(t, "k")
@@ -376,8 +376,8 @@ func TestHolderAsksAgainBeforeItGivesItsOwnValue(t *testing.T) {
 	})
 }
 
-// A call that joins where the holder is cut off gets no old value, however
-// long the engine keeps results.
+// A call that joins a load whose holder is cut off gets no old value, however long
+// the engine keeps results.
 func TestLateJoinerOfACutOffHolder(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		old := n[0].begin(t, "k")
@@ -412,7 +412,7 @@ func TestHeldUpResultIsDeliveredWithinTheLeaseOrNot(t *testing.T) {
 }
 
 // A connection that is silent, but not known to be down, costs one call the
-// EngineTimeout, and the next ones nothing; and it is tried again.
+// EngineTimeout, and the next ones nothing. It is tried again later.
 func TestSilentEngineCostsOneCall(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
 		n[0].line.SetLine(silent)
@@ -428,7 +428,7 @@ func TestSilentEngineCostsOneCall(t *testing.T) {
 				break
 			}
 		}
-		time.Sleep(2 * lease) // until nobody asks
+		time.Sleep(2 * lease) // until the process no longer asks the engine
 		n[0].line.SetLine(good)
 		n[0].call(t, "k", "v")
 		if s := n[0].Stats(); s.Fallbacks != 4 {
@@ -437,13 +437,13 @@ func TestSilentEngineCostsOneCall(t *testing.T) {
 	})
 }
 
-// The call that is to find out whether a silent engine answers again may have
-// no connection. That does not make the next ones wait.
+// The call that tests whether a silent engine answers again may have no
+// connection. That does not make the next calls wait.
 func TestCallThatAsksAgainMayFail(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
 		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Lost: true}})
 		n[0].call(t, "k", "v")
-		time.Sleep(2 * lease) // until nobody asks
+		time.Sleep(2 * lease) // until the process no longer asks the engine
 		n[0].line.SetLine(cut)
 		n[0].call(t, "k", "v")
 		n[0].line.SetLine(good)
@@ -482,7 +482,7 @@ func (refusesWrites) Write(context.Context, engine.Name, engine.Put) (uint64, er
 	return 0, errors.New("refused")
 }
 
-// One request that is not answered says nothing, if others are.
+// One request without an answer does not count if others are answered.
 func TestOneSlowRequestDoesNotMakeAnEngineSilent(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
 		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Late: 2 * timeout}})

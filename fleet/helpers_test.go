@@ -38,7 +38,7 @@ var (
 	deaf   = enginetest.Line{News: enginetest.Way{Lost: true}}
 )
 
-// broken are the lines over which nothing is heard.
+// broken has the lines over which no answer arrives.
 var broken = map[string]enginetest.Line{"cut": cut, "silent": silent}
 
 // A node is a process: a Group with a connection of its own.
@@ -119,12 +119,12 @@ func inFleet(t *testing.T, nodes int, f func(t *testing.T, store *enginetest.Fak
 const (
 	maxData = 64 << 10
 
-	// How much longer than it must the engine keeps a record: as long as it may,
-	// or nearly.
+	// How much longer than its time to live the engine keeps a record: nearly a
+	// second, which is allowed.
 	late = 900 * time.Millisecond
 )
 
-// patience is for what will happen.
+// patience is how long tests wait for what must happen.
 const patience = time.Minute
 
 // settle lets messages arrive that are on their way.

@@ -16,8 +16,8 @@ import (
 	"example.com/singleflight/fleet/internal/engine"
 )
 
-// load runs fn. If another load has superseded that one, it waits for the
-// other's result.
+// load runs fn. If another load supersedes this one, load waits for the result
+// of the other.
 func (f *flight[V]) load() (V, error) {
 	v, err, superseded := f.lead()
 	if !superseded {
@@ -38,9 +38,9 @@ func (f *flight[V]) lead() (v V, err error, superseded bool) {
 		if returned {
 			return
 		}
-		// fn panicked or exited, or the codec did. The others have to hear of it
-		// first: if the panic ends this process, they would take over and end in
-		// turn.
+		// fn panicked or exited, or the codec did. The other processes are told
+		// first: if the panic ended this process before that, they would take
+		// over, and panic in turn.
 		p := recover() // nil after a Goexit
 		stop()
 		f.publish(record{State: failed, body: message(p)})
@@ -78,7 +78,7 @@ func (f *flight[V]) success(v V) record {
 	return record{State: done, body: body}
 }
 
-// maxMessage is how much of an error's text is sent.
+// maxMessage is how many bytes of an error's text are sent.
 const maxMessage = 8 << 10
 
 func message(of any) []byte {
@@ -151,9 +151,9 @@ func (f *flight[V]) tendUntil(ctx context.Context) (superseded bool) {
 // tend does what is due for the lease, and returns how long to wait before it
 // is called again.
 //
-// It detaches the flight when the engine answers but has no record of the load
-// that a Forget could find, and when the engine has not answered a holder for
-// a lease.
+// It detaches the flight in two cases. Either the engine answers, but has no
+// record of the load, so that a Forget could not find it; or the engine has not
+// answered the holder for a whole lease.
 func (f *flight[V]) tend(ctx context.Context) (next time.Duration, superseded bool) {
 	switch f.claim {
 	case claimNone:
@@ -173,7 +173,7 @@ func (f *flight[V]) tend(ctx context.Context) (next time.Duration, superseded bo
 		}
 		if f.claim != claimMade {
 			f.detach()
-			return f.untilRetry(), false // it may still arrive
+			return f.untilRetry(), false // the claim may still arrive
 		}
 		f.view.watch()
 		return f.untilRenewal(), false
@@ -193,33 +193,33 @@ func (f *flight[V]) tend(ctx context.Context) (next time.Duration, superseded bo
 			f.detach()
 		}
 		return f.untilRetry(), false
-	case r.State == pending: // it has moved, or a renewal got through whose answer was lost
+	case r.State == pending: // the record was moved, or a renewal was stored whose answer was lost
 		return 0, false
 	case f.superseded():
 		return 0, true
 	}
-	f.detach() // the lease is lost, and nobody has taken over
+	f.detach() // the lease is lost, and no other process has taken over
 	return f.group.lease / 2, false
 }
 
 const forever = math.MaxInt64
 
-// untilRetry returns how long to wait after a request that failed. There are
-// some tries before the lease ends.
+// untilRetry returns how long to wait after a request that failed. It leaves
+// time for several tries before the lease ends.
 func (f *flight[V]) untilRetry() time.Duration { return min(again, f.group.lease/8) }
 
 func (f *flight[V]) untilRenewal() time.Duration { return time.Until(f.leaseEnd) - f.group.lease/2 }
 
-// renew begins the lease anew. The error is ErrTaken also where the record is
-// not known to be there.
+// renew renews the lease. It returns ErrTaken also if no pending record of the
+// load is known.
 func (f *flight[V]) renew(ctx context.Context) error {
 	part, r := f.view.find(f.token)
 	if r.State != pending {
 		return engine.ErrTaken
 	}
 	sent := time.Now()
-	// Not given up when fn returns: the answer has the revision that the result
-	// has to replace.
+	// The request is not canceled when fn returns: its answer has the revision
+	// that the result has to replace.
 	err := f.view.write(context.WithoutCancel(ctx), part, f.pending(), f.group.lease)
 	if err == nil {
 		f.leaseEnd = sent.Add(f.group.lease)
@@ -233,12 +233,12 @@ func (f *flight[V]) superseded() bool {
 	return r.Token != "" && r.Token != f.token
 }
 
-// settle asks the engine whether the claim got through. If it did before fn
-// began, the lease is renewed at once, since nobody knows how much of it is
-// left. If it did later, the claim is released.
+// settle asks the engine whether the claim was stored. If that was before fn
+// began, the lease is renewed at once, since part of it may have passed.
 //
-// It is tempting to use it all the same. But then fn may have read the database
-// before a Forget that found no record, and calls after that Forget would join.
+// If it was later, the claim is released. It is tempting to use it all the same,
+// but fn may have read the database before a Forget that found no record, and
+// calls after that Forget would join.
 func (f *flight[V]) settle(ctx context.Context) error {
 	err := f.view.fetch(ctx, f.token)
 	if err != nil {
@@ -258,8 +258,9 @@ func (f *flight[V]) settle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// The clocks of two servers of an engine may differ a little, so not any
-		// time before fn began will do.
+		// The clocks of two servers of an engine may differ a little. So the
+		// claim has to be stored in the first half of the time from its sending
+		// to the beginning of fn.
 		age := f.view.seen[part].time.Sub(r.time)
 		early := f.sent.Add(f.began.Sub(f.sent) / 2)
 		if renewed.Add(-age).After(early) {
@@ -274,7 +275,7 @@ func (f *flight[V]) settle(ctx context.Context) error {
 	return nil
 }
 
-// publish replaces the pending record by r. One that is free releases the key.
+// publish replaces the pending record by r. A free r releases the key.
 func (f *flight[V]) publish(r record) (superseded bool) {
 	if f.claim == claimNone {
 		return false
@@ -295,12 +296,12 @@ func (f *flight[V]) publish(r record) (superseded bool) {
 	return superseded
 }
 
-// tryPublish writes r, and makes sure that it has arrived. A value that the
-// engine does not take makes r one that is withheld.
+// tryPublish writes r, and makes sure that it is stored. If the value is too
+// large for the engine, r becomes withheld.
 func (f *flight[V]) tryPublish(r *record) (published, superseded bool) {
 	v := f.view
 	ctx := context.WithoutCancel(f.ctx) // some callers may have left, but the others wait
-	const enough = 5                    // more than renewals whose answer was lost, and a Forget
+	const enough = 5                    // tries, even after a Forget and renewals whose answers were lost
 	asked := false
 	for range enough {
 		part, there := v.find(f.token)
@@ -316,7 +317,7 @@ func (f *flight[V]) tryPublish(r *record) (published, superseded bool) {
 				continue
 			}
 		case there.State.finished():
-			return true, false // it had arrived, and only the answer was lost
+			return true, false // it was stored, and only the answer was lost
 		case asked:
 			return false, f.superseded()
 		}
@@ -329,15 +330,15 @@ func (f *flight[V]) tryPublish(r *record) (published, superseded bool) {
 	return false, false
 }
 
-// releaseLater goes on trying, on another goroutine, to release a record that
-// is not renewed any more, so that the others need not wait for the end of
-// its lease. A claim that was not answered may still arrive.
+// releaseLater tries for a lease, on another goroutine, to release a record that
+// is no longer renewed, so that other processes need not wait for the end of its
+// lease. The record may be a claim that is yet to arrive.
 //
-// It is tempting to publish the result once more instead. But a caller may have
-// had it here, and called again.
+// It is tempting to publish the result again instead, but a caller may already
+// have it and have called again, and must not get it a second time.
 func (f *flight[V]) releaseLater() {
 	g := f.group
-	const enough = 100 // at a time; the leases of others end by themselves
+	const enough = 100 // goroutines at a time; beyond that, leases end by themselves
 	if g.releasing.Add(1) > enough {
 		g.releasing.Add(-1)
 		return

@@ -13,7 +13,7 @@ import (
 	"example.com/singleflight/fleet/internal/engine"
 )
 
-// An Option is for [New].
+// An Option configures a Group; see [New].
 type Option func(*options) error
 
 type options struct {
@@ -38,7 +38,7 @@ func (o *options) check(limits engine.Limits) error {
 	case o.linger%unit != 0:
 		return fmt.Errorf("Linger(%v): want a multiple of %v", o.linger, unit)
 	case o.timeout > o.lease/4:
-		return fmt.Errorf("EngineTimeout(%v) with Lease(%v): want at most a quarter of it, so that a renewal can be tried again in time", o.timeout, o.lease)
+		return fmt.Errorf("EngineTimeout(%v) with Lease(%v): want at most a quarter of the lease, so that a renewal can be tried again in time", o.timeout, o.lease)
 	case limits.MaxTTL != 0 && limits.MaxTTL < max(o.lease, o.linger):
 		return fmt.Errorf("it keeps nothing for longer than %v: too short for Lease(%v) and Linger(%v)", limits.MaxTTL, o.lease, o.linger)
 	}
@@ -46,12 +46,12 @@ func (o *options) check(limits engine.Limits) error {
 }
 
 // Lease sets how long a silent load keeps its key: when the process that loads
-// dies, another takes over within the lease and a second. A load that runs
-// renews its lease at half that time, for as long as it takes. The lease has to
-// be longer than a process is ever stopped (by the garbage collector, the
-// scheduler, a virtual machine that moves), at least a second, and a multiple
-// of the engine's unit of time: a second for NATS, a millisecond for Redis.
-// The default is 10 s.
+// dies, another takes over within the lease plus one second. A load that runs
+// renews its lease every half lease, however long it takes. The lease has to be
+// longer than a process is ever stopped (by the garbage collector, the
+// scheduler, or the migration of a virtual machine), at least a second, and a
+// multiple of the engine's unit of time: a second for NATS, a millisecond for
+// Redis. The default is 10 s.
 func Lease(d time.Duration) Option {
 	return func(o *options) error {
 		o.lease = d
@@ -60,9 +60,9 @@ func Lease(d time.Duration) Option {
 }
 
 // Linger sets how long the engine keeps a result, so that a slow process that
-// waits for it can still read it. It is no cache: a call that comes after the
-// load has ended loads anew. At least a second, and a multiple of the engine's
-// unit of time, as for [Lease]. The default is 1 s.
+// waits for it can still read it. This is no cache: a call that comes after the
+// load has ended starts a new load. Linger has to be at least a second, and a
+// multiple of the engine's unit of time, as for [Lease]. The default is 1 s.
 func Linger(d time.Duration) Option {
 	return func(o *options) error {
 		o.linger = d
@@ -78,16 +78,16 @@ func atLeastASecond(name string, d time.Duration) error {
 }
 
 // EngineTimeout sets how long the engine may take to answer a request before
-// it counts as silent. The default is 2 s; it must not be more than a
-// quarter of the [Lease]. Where the connection itself reports that it is down, no call waits
-// for that.
+// it counts as silent. The default is 2 s; it must not be more than a quarter
+// of the [Lease]. If the connection is known to be down, no call waits that
+// long.
 //
 // A call whose request is not answered loads without the engine. The calls of
 // the next half lease do so at once; then one of them asks again. A call that
-// waits for another process finds out when the news of a renewal is overdue,
-// after three quarters of the lease. One whose load has ended waits for up to
-// three requests in a row: a renewal under way, the result, and the question
-// whether that has arrived.
+// waits for another process asks when a renewal is overdue, after three quarters
+// of the lease. A call whose own load has ended waits for up to three requests
+// in a row: a renewal under way, the result, and a read of whether the result
+// has arrived.
 func EngineTimeout(d time.Duration) Option {
 	return func(o *options) error {
 		o.timeout = d
@@ -104,7 +104,8 @@ type Codec interface {
 	Unmarshal(data []byte, v any) error // v is a pointer
 }
 
-// Encoding is how values travel. The default is encoding/json.
+// Encoding sets the codec for values that are sent to other processes. The
+// default is encoding/json.
 func Encoding(c Codec) Option {
 	return func(o *options) error {
 		o.codec = c
@@ -120,13 +121,13 @@ type jsonCodec struct{}
 func (jsonCodec) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
 func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
 
-// RequireEngine makes calls fail with [ErrUnavailable] where the engine does
-// not answer, so that no load begins without its leave. A load that has begun
-// with it still gives its own callers what it found.
+// RequireEngine makes calls fail with [ErrUnavailable] if the engine does not
+// answer, so that no load begins before the engine has accepted its claim. A
+// load that has begun gives its result to the callers in its own process even
+// if the engine no longer answers.
 //
-// It also has the processes load one after the other where a value could not be
-// sent to those who waited for it. Without RequireEngine each of them then
-// loads at once, for its own callers.
+// If a value could not be sent, the processes that waited for it load one after
+// the other. Without RequireEngine they load at once, each for its own callers.
 func RequireEngine() Option {
 	return func(o *options) error {
 		o.required = true

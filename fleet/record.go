@@ -32,9 +32,9 @@ const current = "current" // no token is in lower case
 type state string
 
 const (
-	free     state = ""         // nothing is there, or what a released or expired record leaves
+	free     state = ""         // nothing is stored, or only the marker of a released or expired record
 	pending  state = "pending"  // fn runs, and its holder renews the record
-	moved    state = "moved"    // a load was forgotten, and goes on in a part of its own
+	moved    state = "moved"    // a load was forgotten, and continues in a part of its own
 	done     state = "done"     // body is the encoded value
 	failed   state = "failed"   // body is the message
 	withheld state = "withheld" // the value could not be sent
@@ -63,8 +63,8 @@ func (r record) encode() []byte {
 	return append(append(line, '\n'), r.body...)
 }
 
-// decode reads the bytes of a record. Those that it cannot read, of a later
-// version perhaps, it takes for a value that was withheld.
+// decode reads the bytes of a record. Bytes that it cannot read, perhaps of a
+// later version, count as a value that was withheld.
 func decode(data []byte) record {
 	if len(data) == 0 {
 		return record{}

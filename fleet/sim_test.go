@@ -16,8 +16,8 @@ package fleet_test
 //     Forget, an abandoned load, a value that could not be sent, or an engine
 //     that did not answer explains it. Without such a reason no load takes over.
 //   - A load that another has superseded is canceled. A load whose process dies
-//     is taken over within the lease and a second, and one whose callers leave
-//     at once.
+//     is taken over within the lease plus one second, and one whose callers
+//     leave at once.
 //   - No call gets a value that is older than two leases, nor one from before a
 //     Forget that its process knew or had the time to learn of.
 //   - Calls and Forgets return when their context is done, and fail only for a
@@ -42,7 +42,7 @@ package fleet_test
 //	the engine accepts every write                                                1
 //	a lease is not renewed                                                       19
 //	a claim that arrives when fn runs already is used all the same              116
-//	a load without the engine's leave is joined also when the engine answers      3
+//	a load without a claim is joined also when the engine answers                 3
 //	a load is taken for lost without asking where it has gone                   364
 //	a superseded load is not canceled until it ends                            1509
 //	a load that was forgotten is joined in the process that runs it              92
@@ -54,8 +54,8 @@ package fleet_test
 //	the copy lives for a whole lease                                             41
 //	a result that was there before the call is used                               2
 //	a result is not read back when its answer is lost                           213
-//	overdue news is not asked for                                               514
-//	an expiry without a marker is no news                                        41
+//	an overdue renewal is not asked for                                               514
+//	an expiry without a marker is ignored                                        41
 //	the last caller leaves, and the key is not released                         224
 //
 // What a bubble cannot do: stop the goroutines of one process. While a process

@@ -224,7 +224,7 @@ func (c *simChecker) superseding() {
 	}
 }
 
-// deaths checks that another process takes over within the lease and a second
+// deaths checks that another process takes over within the lease plus one second
 // where a process that loads dies or falls silent, and at once where its last
 // caller leaves, if nothing else happens.
 func (c *simChecker) deaths() {
@@ -282,8 +282,7 @@ func (c *simChecker) death(i int, x *simLoad, at, by time.Duration) {
 	}
 }
 
-// fault reports whether anything befell a process or the server between two
-// times.
+// fault reports whether a process or the server had a fault between two times.
 func (c *simChecker) fault(proc int, from, to time.Duration) bool {
 	return slices.ContainsFunc(c.h.faults, func(f simFault) bool {
 		return (f.proc == proc || f.proc == -1) && f.begin <= to && f.end >= from
@@ -320,7 +319,7 @@ func (c *simChecker) newsMissed(proc int, from, to time.Duration) bool {
 func (c *simChecker) withoutLeave() {
 	for i, l := range c.h.loads {
 		if l.fallback && c.s.required {
-			c.wrongf("leave: load %d began without the engine, which is required", i)
+			c.wrongf("leave: load %d began without the engine, in spite of RequireEngine", i)
 		}
 		if l.fallback && !c.lately(l.proc, l.begin) {
 			c.wrongf("leave: load %d in process %d began without the engine at %v, which answers", i, l.proc, l.begin)
@@ -381,8 +380,8 @@ func (c *simChecker) value(i int, call *simCall, l *simLoad) {
 		}
 		since := call.begin - max(f.end, c.reach(call.proc, call.begin))
 		limit := c.s.lease*3/4 + c.s.timeout + c.rtt
-		// A load with the engine's leave is not joined for longer than that even
-		// while the engine cannot be reached.
+		// A load with a claim is not joined for longer than that even while the
+		// engine cannot be reached.
 		ago := call.begin - f.end - c.stoppedFor(call.proc, f.end, call.begin)
 		if call.proc == f.proc || since > limit || !l.fallback && ago > c.bound() {
 			c.wrongf("forgotten: %s; Forget %d in process %d from %v to %v comes between, %v ago, and could be known for %v", name, j, f.proc, f.begin, f.end, ago, since)

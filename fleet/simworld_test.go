@@ -662,7 +662,7 @@ func (w *simWorld) finish() {
 		}
 		return true
 	})
-	// A record stays for a lease, a claim that nobody released for another, and
+	// A record stays for a lease, a claim that was not released for another, and
 	// what Forget leaves and markers for a while.
 	until("records or watches", 2*s.lease+s.linger+5*time.Second, func() bool { return w.fake.Records() == 0 && w.fake.Watches() == 0 })
 	time.Sleep(s.lease) // a silent engine is left alone for a while

@@ -13,18 +13,18 @@ import (
 )
 
 // A view is what one flight, or one Forget, knows of the records of a key. It
-// learns from the answers to its requests and, while it watches, from the
-// engine's news. It belongs to one goroutine at a time.
+// learns from the answers to its requests and, while it watches the key, from
+// updates. It belongs to one goroutine at a time.
 type view struct {
 	*client
 	key string
 
 	seen  map[string]record // the latest known record of each part; none at first
-	fresh bool              // nothing was observed since the engine was last asked
+	fresh bool              // nothing in seen has changed since the last fetch
 
-	updates <-chan engine.Entry // the news of the key; nil if it is not watched
+	updates <-chan engine.Entry // nil if the key is not watched
 	unwatch context.CancelFunc
-	untold  map[string]uint64 // revisions that were seen before the watch began, until it tells of their parts
+	untold  map[string]uint64 // revisions known when the watch began, of parts that it has not sent yet
 }
 
 func newView(c *client, key string) *view {
@@ -67,11 +67,12 @@ func (v *view) write(ctx context.Context, part string, r record, ttl time.Durati
 	return err
 }
 
-// fetch asks the engine for the current load and, if that is not the one with
-// token, where that one has gone. Token may be empty.
+// fetch asks the engine for the current record and, if that is not of the load
+// with token, for the part that a Forget has moved that load to. Token may be
+// empty.
 //
-// The order matters: a Forget writes the new place first, so that a load that
-// is no longer in the old one is found in the new.
+// The order matters: a Forget writes the new part first, so a load that is no
+// longer current is found there.
 func (v *view) fetch(ctx context.Context, token string) error {
 	if err := v.fetchPart(ctx, current); err != nil {
 		return err
@@ -85,9 +86,8 @@ func (v *view) fetch(ctx context.Context, token string) error {
 	return nil
 }
 
-// fetchPart asks the engine for one record. The answer is later than all that
-// was seen before the question, even if its revision is lower, since the
-// store may have lost some.
+// fetchPart asks the engine for one record. The answer replaces what was seen
+// before, even if its revision is lower: the engine may have lost records.
 func (v *view) fetchPart(ctx context.Context, part string) error {
 	var e engine.Entry
 	err := v.request(ctx, func(ctx context.Context) (err error) {
@@ -105,10 +105,10 @@ func (v *view) fetchPart(ctx context.Context, part string) error {
 	return nil
 }
 
-// observe notes what the watch tells, unless something later is known: the
-// news may be behind the answers to requests.
+// observe notes an update, unless a later revision is known: an update may
+// arrive after an answer that is newer.
 func (v *view) observe(e engine.Entry) {
-	if e.Part == "" { // the watch has told of all that was there when it began
+	if e.Part == "" { // the watch has sent all that was stored when it began
 		for part, rev := range v.untold {
 			v.observe(engine.Entry{Part: part, Rev: rev, Gone: true})
 		}
@@ -127,13 +127,13 @@ func recordOf(e engine.Entry) record {
 	return r
 }
 
-// watch has updates bring the news, if it does not already. Without it the
-// engine has to be asked, and what comes and goes in between is missed.
+// watch starts a watch of the key, unless there is one. Without a watch, changes
+// between two requests are missed.
 func (v *view) watch() {
 	if v.updates != nil {
 		return
 	}
-	v.stopWatching() // one that was lost
+	v.stopWatching() // frees a watch that was lost
 	v.untold = make(map[string]uint64)
 	for part, r := range v.seen {
 		if r.State != free {
@@ -149,7 +149,7 @@ func (v *view) stopWatching() {
 	v.updates = nil
 }
 
-// handleUpdate takes what was received from updates.
+// handleUpdate handles what was received from updates.
 func (v *view) handleUpdate(e engine.Entry, open bool) {
 	if !open {
 		v.updates = nil

@@ -2,9 +2,9 @@
 // Use of this source code is governed by a BSD-style
 // license that can be found in the LICENSE file.
 
-// Fleet shows four processes, each with a thousand callers for one cold key,
-// that make one load between them, and what becomes of it when the process
-// that loads is killed.
+// Fleet starts four processes, each with a thousand callers for one cold key.
+// Together they make one load. With -kill, the process that loads is killed, and
+// another takes over.
 package main
 
 import (
@@ -53,7 +53,7 @@ func main() {
 		exit(2, err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for the first
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 
 	var pic *draw.File
 	if opt.picture != "" {
@@ -77,10 +77,10 @@ func exit(status int, err error) {
 
 func parse(args []string, help io.Writer) (opt options, err error) {
 	f := flag.NewFlagSet("fleet", flag.ContinueOnError)
-	f.IntVar(&opt.processes, "processes", 4, "how `many` processes")
-	f.IntVar(&opt.callers, "callers", 1000, "how `many` callers in each")
-	f.BoolVar(&opt.kill, "kill", false, "kill the process that loads, while it does")
-	f.StringVar(&opt.redis, "redis", "", "use the Redis server at this `address`, host:port, instead of a NATS server of its own")
+	f.IntVar(&opt.processes, "processes", 4, "the `number` of processes")
+	f.IntVar(&opt.callers, "callers", 1000, "the `number` of callers in each process")
+	f.BoolVar(&opt.kill, "kill", false, "kill the process that loads, during its load")
+	f.StringVar(&opt.redis, "redis", "", "use the Redis server at this `address`, host:port, instead of starting a NATS server")
 	f.StringVar(&opt.picture, "o", "", "draw what happened to this SVG `file`")
 	f.BoolVar(&opt.json, "json", false, "print one JSON object instead of the table")
 
@@ -127,43 +127,43 @@ func run(ctx context.Context, opt options, pic *draw.File) error {
 			return err
 		}
 	}
-	// Last, with nothing left to remove.
+	// Printed last, when all temporary files are gone.
 	if opt.json {
 		return json.NewEncoder(os.Stdout).Encode(r)
 	}
 	return r.print(os.Stdout)
 }
 
-// A report is what is printed and drawn. Times are since the first caller in
-// any process.
+// A report is what is printed and drawn. Times count from the first call in any
+// process.
 type report struct {
 	Processes int           `json:"processes"`
 	Callers   int           `json:"callers"` // in all
 	Loads     int           `json:"loads"`
-	Slowest   time.Duration `json:"slowest_ns"` // of those who lived to get an answer
+	Slowest   time.Duration `json:"slowest_ns"` // of the callers in processes that were not killed
 	Killed    time.Duration `json:"killed_ns,omitempty"`
 
 	Each []process `json:"each"`
 
-	victim, heir int // who was killed, and who loaded then; -1 if nobody
+	victim, heir int // the process that was killed, and the one that took over; or -1
 }
 
-// A process is what one of them went through.
+// A process is what happened in one process.
 type process struct {
 	Callers int           `json:"callers"`
 	Loads   int           `json:"loads"`
 	Slowest time.Duration `json:"slowest_ns"`
 	Killed  bool          `json:"killed,omitempty"`
 
-	came, first, last time.Duration // its first caller, and the first and the last answer
-	load              *span         // of fn
+	came, first, last time.Duration // of the first call, and of the first and the last answer
+	load              *span         // while fn ran; nil if it did not
 }
 
 type span struct{ began, ended time.Duration }
 
 func (r report) print(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s processes of %s callers each ask for one cold key.\n\n",
+	fmt.Fprintf(&b, "%s processes with %s callers each ask for one cold key.\n\n",
 		humanize.Comma(int64(r.Processes)), humanize.Comma(int64(r.Each[0].Callers)))
 	t := tabwriter.NewWriter(&b, 0, 0, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "process\tcallers\tloads\tslowest\t\n")
@@ -184,7 +184,7 @@ func (r report) print(w io.Writer) error {
 	return err
 }
 
-// pause is how long nobody loaded after the kill.
+// pause returns the time from the kill to the next load.
 func (r report) pause() time.Duration {
 	return r.Each[r.heir].load.began - r.Killed
 }

@@ -60,10 +60,10 @@ func finish(t *testing.T, cmd *exec.Cmd, temp string, run func() error) (status 
 		}
 	}
 	if left, err := os.ReadDir(temp); err != nil || len(left) != 0 {
-		t.Errorf("it leaves %v behind, %v", left, err)
+		t.Errorf("fleet leaves files behind: %v, %v", left, err)
 	}
 	if err := syscall.Kill(-cmd.Process.Pid, 0); err != syscall.ESRCH {
-		t.Errorf("it leaves processes behind: %v", err)
+		t.Errorf("fleet leaves processes behind: %v", err)
 	}
 	return cmd.ProcessState.ExitCode(), o.String(), e.String()
 }
@@ -123,7 +123,7 @@ func TestJSON(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	got := good(t, "-processes", "3", "-callers", "1500", "-kill")
-	want := regexp.MustCompile(`^3 processes of 1,500 callers each ask for one cold key.
+	want := regexp.MustCompile(`^3 processes with 1,500 callers each ask for one cold key.
 
    process   callers   loads   slowest
 (?:         [123]     1,500       [01] +(?:\d[\d.]*m?s|killed)
@@ -215,7 +215,7 @@ func TestBadFlags(t *testing.T) {
 	}
 }
 
-// The same on a Redis that is there already.
+// With -redis, the processes agree over a Redis server that is already running.
 func TestRedis(t *testing.T) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		if os.Getenv("CI") == "true" {
@@ -260,7 +260,7 @@ func TestRedis(t *testing.T) {
 	}
 }
 
-// Ctrl-C ends all of it, in the middle too.
+// Ctrl-C ends the program and its processes, also during a load.
 func TestInterrupt(t *testing.T) {
 	temp := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), binary, "-kill")
@@ -274,7 +274,7 @@ func TestInterrupt(t *testing.T) {
 				break
 			}
 			if time.Now().After(deadline) {
-				t.Fatal("it does not begin")
+				t.Fatal("fleet does not begin")
 			}
 		}
 		if err := cmd.Process.Signal(os.Interrupt); err != nil {
@@ -287,7 +287,7 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// The database's answer is the one that is computed without it.
+// The database gives the answer that truth computes without it.
 func TestStore(t *testing.T) {
 	st, err := openStore(t.TempDir())
 	if err != nil {
@@ -298,7 +298,7 @@ func TestStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, ok, err := st.kept(t.Context(), shop); ok || err != nil {
-		t.Errorf("an answer is kept before any was found: %v", err)
+		t.Errorf("an answer is stored before any was found: %v", err)
 	}
 	got, err := st.query(t.Context(), shop)
 	if want := truth(shop); got != want || want.Pairs == 0 || err != nil {
@@ -319,6 +319,6 @@ func TestStore(t *testing.T) {
 		t.Errorf("loads %v, %v, want [0 2 1]", got, err)
 	}
 	if _, err := st.loads(t.Context(), 2); err == nil {
-		t.Error("a load of a process that is none: no error")
+		t.Error("loads with a load of an unknown process: no error")
 	}
 }

@@ -22,28 +22,28 @@ var svg string
 
 var picture = template.Must(template.New("picture.svg.tmpl").Parse(svg))
 
-// Places in the picture, beside those the template knows alone.
+// Coordinates in the picture; the template has more.
 const (
 	plotLeft, plotRight = 190, 920
 	top, laneHeight     = 112, 60
 
-	narrowest = 2 // so that it can be seen
+	narrowest = 2 // the least width of a bar, so that it can be seen
 )
 
-// A lane is a process. What it did not do is nil.
+// A lane shows a process. A bar is nil if the process did not do that.
 type lane struct {
 	Y                  int
 	Number             int
 	Note               string
 	Wait, Work, Answer *bar
-	Killed             string // where
+	Killed             string // x coordinate
 }
 
 type bar struct{ X, Width string }
 
 type tick struct{ X, Label string }
 
-// render writes the picture of a run.
+// render writes a picture of the run.
 func render(w io.Writer, r report) error {
 	end := r.Killed
 	for _, p := range r.Each {
@@ -105,7 +105,7 @@ func render(w io.Writer, r report) error {
 	return picture.Execute(w, data)
 }
 
-// count is n of them, as one would write it.
+// count returns n and the noun, such as "1,000 callers".
 func count(n int, thing string) string {
 	return humanize.Comma(int64(n)) + " " + english.PluralWord(n, thing, "")
 }

@@ -24,10 +24,10 @@ import (
 	"example.com/singleflight/fleet/natskv"
 )
 
-const patience = time.Minute // for all of it
+const patience = time.Minute // for the whole run
 
-// race starts the engine and the processes, lets them loose, and returns what
-// they went through. Whatever it has started has ended when it returns.
+// race starts the engine and the processes, has them all call at once, and
+// returns what happened. All that it started has ended when it returns.
 func race(ctx context.Context, opt options) (r report, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not done within %v", patience))
 	defer cancel()
@@ -45,7 +45,7 @@ func race(ctx context.Context, opt options) (r report, err error) {
 	if err := st.fill(ctx); err != nil {
 		return r, err
 	}
-	// How long a load takes here: the query for another shop.
+	// Measure how long a load takes here, with the query for another shop.
 	began := time.Now()
 	if _, err := st.query(ctx, shops[0]); err != nil {
 		return r, err
@@ -120,7 +120,7 @@ func startEngine(ctx context.Context, dir string) (s *server.Server, err error) 
 	return s, natskv.CreateBucket(ctx, js, jetstream.KeyValueConfig{Bucket: bucket})
 }
 
-// A herd is the processes.
+// A herd is the processes that were started.
 type herd struct {
 	cmds []*exec.Cmd
 	ins  []io.Closer
@@ -129,7 +129,7 @@ type herd struct {
 	wg   sync.WaitGroup
 }
 
-// said is a message and from whom; nil when he has ended.
+// said is a message of a process; nil when the process has ended.
 type said struct {
 	process int
 	message *message
@@ -164,7 +164,7 @@ func (h *herd) start(ctx context.Context, o orders) error {
 		for lines.Scan() {
 			var m message
 			if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
-				m = message{Error: fmt.Sprintf("it says %q", lines.Text())}
+				m = message{Error: fmt.Sprintf("unexpected output %q", lines.Text())}
 			}
 			h.said <- said{o.Process, &m}
 		}
@@ -174,7 +174,8 @@ func (h *herd) start(ctx context.Context, o orders) error {
 	return nil
 }
 
-// end closes the processes' standard input, at which they end, and waits.
+// end closes the standard input of the processes, which makes them end, and
+// waits until they have.
 func (h *herd) end() {
 	for _, in := range h.ins {
 		in.Close()
@@ -199,9 +200,9 @@ func (h *herd) end() {
 	}
 }
 
-// watch gives the signal when all are ready, and listens until all callers
-// that live have their answers. The first process that loads is killed when it
-// has done so for midLoad, if that is wanted.
+// watch gives the signal when all processes are ready, and returns when all
+// callers, except those in a killed process, have their answers. With opt.kill it
+// kills the first process that loads, midLoad after its load has begun.
 func (h *herd) watch(ctx context.Context, opt options, midLoad time.Duration) (r report, err error) {
 	n := len(h.cmds)
 	r = report{Processes: n, Callers: n * opt.callers, Each: make([]process, n), victim: -1, heir: -1}
@@ -231,7 +232,7 @@ func (h *herd) watch(ctx context.Context, opt options, midLoad time.Duration) (r
 			r.Each[s.process].Killed = true
 			answered++
 		case m == nil:
-			return r, fmt.Errorf("process %d ended by itself", s.process+1)
+			return r, fmt.Errorf("process %d ended too early", s.process+1)
 		case m.Error != "":
 			return r, fmt.Errorf("process %d: %s", s.process+1, m.Error)
 		case m.Ready:

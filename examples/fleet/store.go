@@ -15,18 +15,18 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// rows of the table of orders, each of which the query compares with every other of
-// its shop: that takes some tenths of a second.
+// rows is the number of orders. The query compares each with every other order of
+// its shop, which takes some tenths of a second.
 const rows = 6_000
 
 var shops = [...]string{"Antwerp", "Bergen", "Cádiz"}
 
-// An order is a row. The n-th is computed, so that the answer can be had without the database.
+// order returns the n-th order. It is computed, so that truth does not need the database.
 func order(n int) (shop string, cents int) {
 	return shops[n%len(shops)], 100 + n*7919%99_991
 }
 
-// An answer is how many pairs of orders of a shop differ by less than a euro.
+// An answer says how many pairs of orders of a shop differ by less than a euro.
 type answer struct {
 	Pairs int
 }
@@ -104,13 +104,13 @@ func (s *store) keep(ctx context.Context, shop string, a answer) error {
 	return err
 }
 
-// count notes a load before it begins, so that it counts even if it is never to end.
+// count records a load before it begins, so that it counts even if it is killed.
 func (s *store) count(ctx context.Context, process int) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO loads VALUES (?)`, process)
 	return err
 }
 
-// loads returns how many each of n processes has begun.
+// loads returns how many loads each of n processes has begun.
 func (s *store) loads(ctx context.Context, n int) ([]int, error) {
 	each := make([]int, n)
 	list, err := s.db.QueryContext(ctx, `SELECT process, count(*) FROM loads GROUP BY process`)

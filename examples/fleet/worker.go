@@ -22,17 +22,17 @@ import (
 	"example.com/singleflight/fleet/redis"
 )
 
-// A worker is this program again, with its orders in workerEnv. It tells on its
-// standard output when it is ready, begins when it reads a line, and ends when
-// its standard input does.
+// A worker is another process of this program, with its orders in workerEnv. It
+// reports on its standard output when it is ready, begins when it reads a line
+// from its standard input, and ends when that is closed.
 const workerEnv = "FLEET_WORKER"
 
 const (
 	bucket = "reports"
 	shop   = "Bergen"
 
-	// Short, so that nobody has to wait long for the takeover. A service whose
-	// processes may stand still for longer takes more.
+	// The lease is short, so that the takeover comes soon. A service whose
+	// processes may pause for longer needs a longer one.
 	lease   = 3 * time.Second
 	timeout = lease / 4
 )
@@ -46,7 +46,8 @@ type orders struct {
 	Redis string // an address
 }
 
-// A message is what a worker tells. Times are by the wall, which all processes share.
+// A message is what a worker reports. Its times are of the wall clock, which all
+// processes share.
 type message struct {
 	Ready bool `json:",omitempty"`
 
@@ -78,7 +79,7 @@ func tell(m message) {
 		_, err = os.Stdout.Write(append(line, '\n'))
 	}
 	if err != nil {
-		os.Exit(1) // nobody listens
+		os.Exit(1) // the parent process has ended
 	}
 }
 
@@ -97,21 +98,21 @@ func (o orders) follow(ctx context.Context) error {
 	tell(message{Ready: true})
 	line := make([]byte, 1)
 	if _, err := os.Stdin.Read(line); err != nil {
-		return errors.New("nobody gave the signal")
+		return errors.New("the parent process gave no signal")
 	}
 	m, err := o.ask(ctx, reports, st)
 	if err != nil {
 		return err
 	}
 	tell(m)
-	os.Stdin.Read(line) // until the others are done too
+	os.Stdin.Read(line) // returns when the other processes are done too
 	return nil
 }
 
 // join returns a Group on the engine, and a function that closes its connection.
 func (o orders) join(ctx context.Context) (reports *fleet.Group[answer], leave func(), err error) {
 	if o.Redis != "" {
-		goredis.SetLogger(discard{}) // Open returns what is wrong
+		goredis.SetLogger(discard{}) // Open returns the errors
 		client := goredis.NewClient(&goredis.Options{Addr: o.Redis})
 		engine, err := redis.Open(ctx, client, bucket)
 		if err != nil {
@@ -122,7 +123,7 @@ func (o orders) join(ctx context.Context) (reports *fleet.Group[answer], leave f
 	}
 	nc, err := nats.Connect(o.NATS,
 		nats.MaxReconnects(-1),
-		// A server that is silent is noticed within three intervals.
+		// A silent server is noticed within three of these intervals.
 		nats.PingInterval(2*time.Second),
 		nats.MaxPingsOutstanding(2))
 	if err != nil {
@@ -148,7 +149,7 @@ func (discard) Printf(context.Context, string, ...any) {}
 // ask has all callers ask for the report of the shop at once.
 func (o orders) ask(ctx context.Context, reports *fleet.Group[answer], st *store) (m message, err error) {
 	load := func(ctx context.Context) (answer, error) {
-		// Somebody, here or in another process, may have stored it since.
+		// Another call, in any process, may have stored the answer since.
 		if a, ok, err := st.kept(ctx, shop); ok || err != nil {
 			return a, err
 		}

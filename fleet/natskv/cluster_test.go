@@ -127,8 +127,8 @@ func (c *cluster) settled() {
 }
 
 // Three nodes lose a follower, get it back, and lose the leader, each time
-// while a load is under way. Who is connected to the node that is lost falls
-// back; nobody else notices.
+// while a load is under way. Processes that are connected to the lost node load
+// without the engine; the others do not notice.
 func TestCluster(t *testing.T) {
 	slow(t)
 	t.Parallel()
@@ -197,8 +197,8 @@ func TestCluster(t *testing.T) {
 	one("losing the leader", c.leader())
 	one("with the two that are left", -1)
 
-	// With one of three nothing can be written. Every process is on its own,
-	// and finds that out in time; and when there are two again, they are not.
+	// With one node of three nothing can be written, and every process loads for
+	// itself in time. With two nodes they share loads again.
 	js := dial(t, c.urls(0))
 	hasty := newGroup[string](t, js, fleet.EngineTimeout(500*time.Millisecond))
 	strict := newGroup[string](t, js, fleet.EngineTimeout(500*time.Millisecond), fleet.RequireEngine())
@@ -244,8 +244,8 @@ func serveNode(raw string) {
 	os.Exit(0)
 }
 
-// The leader is killed, and with it goes what is sent to it before another is
-// elected, which takes seconds. The load's own callers have its result; the
+// The leader is killed. What is sent to it before another is elected, which takes
+// seconds, is lost. The load's own callers have its result; the
 // others do not wait for the end of the lease, but load again.
 func TestLeaderKilledMidFlight(t *testing.T) {
 	slow(t)

@@ -14,34 +14,21 @@
 //	defer e.Close()
 //	users, err := fleet.New[User](e)
 //
-// The bucket has to be there; [CreateBucket] makes it. A bucket is for Groups
-// alone, and for one kind of them: two Groups that keep different things under
-// equal keys need two buckets. Groups of one process may share an Engine, and
-// Engines may share a connection.
+// The bucket has to exist; [CreateBucket] makes it. It is for Groups only, and
+// Groups in which equal keys mean different things need a bucket each. Groups of
+// one process may share an Engine, and Engines may share a connection.
 //
 // # The connection
 //
-// The connection belongs to the caller, and [Engine.Close] leaves it open. Its
-// options matter. By default the client gives up for good after some minutes
-// without a server; with nats.MaxReconnects(-1) it tries on.
-//
-// While the client knows that the connection is down, a process falls back at
-// once. But if a network drops what is sent, the client knows that only when
-// answers to pings are missing: with its defaults after up to six minutes. Until
-// then one call each half lease waits for the fleet.EngineTimeout. With the
-// options above it knows after six seconds, which is the PingInterval times one
-// more than MaxPingsOutstanding.
+// The connection belongs to the caller, and [Engine.Close] leaves it open. With
+// nats.MaxReconnects(-1) the client never gives up when it is without a server.
+// With the two other options it knows after six seconds, rather than six
+// minutes, that a server is silent. Until then one call in each half lease waits
+// for the fleet.EngineTimeout.
 //
 // # The server
 //
-// It has to be 2.11 or later, since the bucket needs a time to live for each
-// message and markers where messages have expired. Times to live are whole
-// seconds. Only the server's wall clock decides when a lease is over: if that
-// is set forward, leases end early.
-//
-// In a cluster, give the bucket three replicas. A write is answered when the
-// majority has it, and a read is answered by the leader of the bucket. While
-// no leader is elected nothing can be written or read, and each process is on
-// its own. A leader that was cut off from the other servers answers reads for
-// some seconds more, until it notices; it cannot write meanwhile.
+// It has to be version 2.11 or later, and the bucket needs three replicas in a
+// cluster. Times to live are whole seconds. The README says which permissions
+// are needed, and what happens when servers fail.
 package natskv

@@ -7,10 +7,10 @@ package natskv
 import "github.com/nats-io/nats.go"
 
 // Down is for package fleet.
-//
-// It is tempting to ask the connection. But that waits for the client's mutex,
-// which is held while the client writes to a connection that takes nothing.
 func (e *Engine) Down() <-chan struct{} {
+	// It is tempting to ask the connection, but that waits for the client's
+	// mutex, which is held while the client writes to a connection that takes
+	// nothing.
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.down
@@ -30,8 +30,8 @@ func (e *Engine) listen() {
 				if s != nats.CONNECTED {
 					e.set(false)
 				}
-				// The news may be late, and the client drops what nobody
-				// receives in time.
+				// The status may be out of date, and the client drops one that
+				// is not received in time. So ask the connection.
 				e.set(e.conn.IsConnected())
 			case <-e.life.Done():
 				return

@@ -158,7 +158,7 @@ func TestServerStoppedAndRestartedMidFlight(t *testing.T) {
 
 // The bucket is deleted and made anew while a load is under way: its
 // revisions begin again, and the watches are gone. No call is left hanging. A
-// process that cannot know how old a result is loads once more.
+// process that cannot tell how old a result is loads again.
 func TestBucketMadeAnewMidFlight(t *testing.T) {
 	t.Parallel()
 	for _, taken := range []bool{false, true} {
@@ -185,8 +185,8 @@ func TestBucketMadeAnewMidFlight(t *testing.T) {
 				l2.running(t)
 				l.give("old")
 				l2.give("anew")
-				// The holder has found its record gone, and may not have heard
-				// of the other load: then its value is as good as any.
+				// The holder has found its record gone, and may not know of the
+				// other load; then it returns its own value.
 				if a := old.wait(t); a.err != nil || a.v != "old" && a.v != "anew" {
 					t.Errorf("the holder in the old bucket got %+v, want old or anew", a)
 				}

@@ -26,7 +26,7 @@ import (
 	"example.com/singleflight/fleet/natskv"
 )
 
-// patience is for what will happen, on a machine that does other things too.
+// patience is how long tests wait for what must happen, on a busy machine.
 const patience = 30 * time.Second
 
 // until waits for what other goroutines, processes or the server do.
@@ -202,7 +202,7 @@ func (w *world) empty() {
 	until(w.t, "an empty bucket", func() bool { return w.info().State.Msgs == 0 })
 }
 
-// watches is how many there are of a key, or -1 if nobody knows. Those of
+// watches is how many there are of a key, or -1 if that is unknown. Those of
 // earlier keys may be late, or outlive their flight where a node was lost.
 func watches(js jetstream.JetStream, key string) int {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -336,7 +336,7 @@ func begin(t *testing.T, g *fleet.Group[string], key string) (*loader, *call, co
 	return l, c, l.running(t)
 }
 
-// never is the fn of who should get another's result.
+// never is the fn of a caller that should get another's result.
 func never(context.Context) (string, error) { return "", errors.New("loaded what another was loading") }
 
 func returns(v string) func(context.Context) (string, error) {

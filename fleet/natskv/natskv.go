@@ -28,24 +28,23 @@ type Engine struct {
 
 	read     string // subject of the API that reads from the bucket's leader
 	subjects string // prefix of the subjects that the bucket stores
-	domain   string // prefix of those where they are written to
+	domain   string // put before it in writes to another domain
 
 	life context.Context // done after Close
 	end  context.CancelFunc
 
 	mu   sync.Mutex
-	up   bool          // as far as the connection has told
+	up   bool          // as the connection last reported
 	down chan struct{} // closed unless up
 }
 
 var _ engine.Engine = (*Engine)(nil)
 
 // Open returns an Engine on the bucket, which [CreateBucket] makes. It asks the
-// server at once, within ctx, whether the bucket is there and fit for the
-// purpose: the error says what is wrong and how to put it right.
+// server at once, within ctx, whether the bucket exists and has the right
+// configuration; the error says what is wrong and how to fix it.
 //
-// The caller closes the Engine when nothing uses it any more, and after that,
-// if it wants to, the connection.
+// Close the Engine when nothing uses it any more, and only then the connection.
 func Open(ctx context.Context, js jetstream.JetStream, bucket string) (*Engine, error) {
 	if js == nil {
 		return nil, errors.New("natskv: nil JetStream")
@@ -71,7 +70,7 @@ func Open(ctx context.Context, js jetstream.JetStream, bucket string) (*Engine, 
 	case cfg.LimitMarkerTTL == 0:
 		return nil, fmt.Errorf("natskv: bucket %q cannot announce that a lease is over; make one that can with CreateBucket, or: nats kv add %s --marker-ttl=1s", bucket, bucket)
 	case cfg.History > 1:
-		return nil, fmt.Errorf("natskv: bucket %q keeps a history of %d, and what is over would come back; make one that keeps 1", bucket, cfg.History)
+		return nil, fmt.Errorf("natskv: bucket %q keeps a history of %d, so expired records would come back; make one that keeps 1", bucket, cfg.History)
 	}
 	e.limits = engine.Limits{Granularity: time.Second, MaxTTL: cfg.TTL}
 
@@ -91,16 +90,16 @@ func Open(ctx context.Context, js jetstream.JetStream, bucket string) (*Engine, 
 	return e, nil
 }
 
-// CreateBucket makes a bucket that is fit for an [Engine]. Every process may
-// call it with the same cfg: if the bucket is there, and like that, it is left
-// alone. Of cfg, Bucket is needed; Replicas should be 3 in a cluster; the zero
-// value will do for the rest.
+// CreateBucket makes a bucket for an [Engine]. Every process may call it with
+// the same cfg: if the bucket exists with that configuration, it does nothing.
+// cfg.Bucket is required, and cfg.Replicas should be 3 in a cluster; other
+// fields may be zero.
 func CreateBucket(ctx context.Context, js jetstream.JetStream, cfg jetstream.KeyValueConfig) error {
 	if js == nil {
 		return errors.New("natskv: nil JetStream")
 	}
 	if cfg.History > 1 {
-		return fmt.Errorf("natskv: bucket %q: History %d: want 1, since what is over would come back", cfg.Bucket, cfg.History)
+		return fmt.Errorf("natskv: bucket %q: History %d: want 1, since expired records would come back", cfg.Bucket, cfg.History)
 	}
 	if cfg.LimitMarkerTTL == 0 {
 		cfg.LimitMarkerTTL = time.Second
@@ -111,9 +110,8 @@ func CreateBucket(ctx context.Context, js jetstream.JetStream, cfg jetstream.Key
 	return nil
 }
 
-// Close ends what Open has started, and the watches that are left. It does not
-// close the connection. Groups on the Engine find it down from then on. It
-// returns nil, and does nothing the second time.
+// Close closes the Engine, but not the connection. For Groups on the Engine it is
+// down from then on. Close returns nil. A second Close does nothing.
 func (e *Engine) Close() error {
 	e.end()
 	e.set(false)
@@ -123,5 +121,5 @@ func (e *Engine) Close() error {
 // Limits is for package fleet.
 func (e *Engine) Limits() engine.Limits { return e.limits }
 
-// String returns how errors and logs call the Engine.
+// String returns the name of the Engine in errors and logs.
 func (e *Engine) String() string { return fmt.Sprintf("bucket %q", e.bucket) }

@@ -115,7 +115,7 @@ func TestOpenRefusesWhatCannotWork(t *testing.T) {
 	for bucket, want := range map[string]string{
 		"missing":    `natskv: there is no bucket "missing"; make it with CreateBucket, or: nats kv add missing --marker-ttl=1s`,
 		"deaf":       `natskv: bucket "deaf" cannot announce that a lease is over; make one that can with CreateBucket, or: nats kv add deaf --marker-ttl=1s`,
-		"long":       `natskv: bucket "long" keeps a history of 5, and what is over would come back`,
+		"long":       `natskv: bucket "long" keeps a history of 5, so expired records would come back`,
 		"mirror":     `natskv: bucket "mirror" is a mirror of "KV_flights"`,
 		"not a name": `natskv: bucket "not a name": `,
 	} {
@@ -466,7 +466,7 @@ func TestWatchEnds(t *testing.T) {
 		t.Helper()
 		began := time.Now()
 		watches(0)
-		// The server drops a watch that nobody listens to after five seconds.
+		// The server drops a watch without a listener after five seconds.
 		if d := time.Since(began); d > 3*time.Second {
 			t.Errorf("%s: the watch is gone from the server after %v, want at once", what, d)
 		}
@@ -480,7 +480,7 @@ func TestWatchEnds(t *testing.T) {
 	wantClosed(t, "a watch whose ctx is done", updates, time.Second)
 	gone("after the end of ctx")
 
-	// Nobody receives, and there is more than the client keeps for them.
+	// The test does not receive, and there are more updates than the client buffers.
 	ctx, cancel = context.WithCancel(t.Context())
 	updates = e.Watch(ctx, "k")
 	watches(1)
@@ -566,8 +566,8 @@ func enough(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// A server that does not answer holds nobody up. What was sent to it may still
-// be stored, once.
+// No request waits past its context for a server that does not answer. What was
+// sent may still be stored, once.
 func TestSilentServer(t *testing.T) {
 	t.Parallel()
 	s, js := newServer(t)

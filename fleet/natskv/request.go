@@ -21,23 +21,21 @@ import (
 )
 
 // Write is for package fleet.
-//
-// It is tempting to use KeyValue.Update, but that drops the time to live.
-// JetStream.PublishMsg has a time limit of its own where ctx has none.
-//
-// A write reaches the server once at most, so it needs no ID by which the
-// server would recognize a repetition. What the client has buffered when the
-// connection breaks, it sends to the next server or not at all, but never
-// again; and send repeats only what no server has taken.
 func (e *Engine) Write(ctx context.Context, name engine.Name, put engine.Put) (rev uint64, err error) {
+	// It is tempting to use KeyValue.Update, but that drops the time to live.
+	// JetStream.PublishMsg has a time limit of its own if ctx has none.
+	//
+	// A write reaches the server at most once, so it needs no ID by which the
+	// server would recognize a repetition. What the client has buffered when
+	// the connection breaks, it sends to the next server or not at all, but not
+	// twice; and send repeats only a request that reached no server.
 	m := nats.NewMsg(e.domain + e.subject(name))
 	m.Data = bytes.Clone(put.Data) // it may be sent after ctx is done
 	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(put.Expect, 10))
 	m.Header.Set(jetstream.MsgTTLHeader, put.TTL.String())
 	if put.Quiet {
-		// The server leaves no marker where a purged key expires. For it, and
-		// for anyone's watch, the key is released by this; that the message
-		// has a body is between the processes of the fleet.
+		// The server leaves no marker when a purged key expires. So a quiet
+		// record is stored as a purge; the message has a body nevertheless.
 		m.Header.Set("KV-Operation", "PURGE")
 	}
 	var ack struct {
@@ -58,12 +56,12 @@ func (e *Engine) Write(ctx context.Context, name engine.Name, put engine.Put) (r
 	return ack.Seq, nil
 }
 
-// errCodeStoreFailed has no name in package jetstream. What has failed is in
-// the description.
+// errCodeStoreFailed has no name in package jetstream. The description says what
+// has failed.
 const errCodeStoreFailed jetstream.ErrorCode = 10077
 
-// refusal is what Write returns for the server's error. Only of the errors
-// named here is it certain that the message will not be stored.
+// refusal returns the error of Write for an error of the server. Only the errors
+// named here mean that the message will certainly not be stored.
 func refusal(err *jetstream.APIError) error {
 	switch err.ErrorCode {
 	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
@@ -73,9 +71,9 @@ func refusal(err *jetstream.APIError) error {
 	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
 		return fmt.Errorf("%w: %w", engine.ErrTooLarge, err)
 	case errCodeStoreFailed:
-		// It is tempting to leave out the comparison. But the leader of a
-		// cluster that is being shut down says so too, by “store is closed”,
-		// and the other servers may store the message all the same.
+		// It is tempting to leave out the comparison, but a leader that is being
+		// shut down also answers with this code (“store is closed”), and the
+		// other servers may store the message nevertheless.
 		if d := err.Description; strings.Contains(d, "maximum bytes") || strings.Contains(d, "too large") {
 			return fmt.Errorf("%w: %w", engine.ErrTooLarge, err)
 		}
@@ -84,10 +82,9 @@ func refusal(err *jetstream.APIError) error {
 }
 
 // Latest is for package fleet.
-//
-// It is tempting to use KeyValue.Get, but a replica that lags behind may answer
-// that, and a load that is over would seem to be pending. This asks the leader.
 func (e *Engine) Latest(ctx context.Context, name engine.Name) (engine.Entry, error) {
+	// It is tempting to use KeyValue.Get, but a replica that lags may answer it,
+	// and a load that has ended would seem to be pending. This asks the leader.
 	question, err := json.Marshal(map[string]string{"last_by_subj": e.subject(name)})
 	if err != nil {
 		return engine.Entry{}, err
@@ -140,9 +137,10 @@ func (e *Engine) ask(ctx context.Context, m *nats.Msg, answer any) error {
 	return json.Unmarshal(reply.Data, answer)
 }
 
-// Where no server takes a request, since the bucket's leader is handing over to
-// another perhaps, it is sent again after a while. The client would do the same
-// for PublishMsg. That answer is given only if the request reached nobody.
+// If no server takes a request, for example because the bucket's leader is
+// handing over to another, it is sent again after a while. The client does the
+// same for PublishMsg. The client returns ErrNoResponders only if the request
+// reached no server.
 const (
 	resend  = 250 * time.Millisecond
 	resends = 2
@@ -155,7 +153,8 @@ func (e *Engine) send(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 		case e.conn.IsClosed():
 			return nil, fmt.Errorf("%w: %w", engine.ErrClosed, nats.ErrConnectionClosed)
 		case !e.conn.IsConnected():
-			// The client would keep it, and send it when it is back.
+			// The client would buffer the request, and send it when it is
+			// connected again.
 			return nil, fmt.Errorf("%w: %w", engine.ErrUnsent, errDown)
 		}
 		reply, err := e.conn.RequestMsgWithContext(ctx, m)

@@ -21,7 +21,7 @@ func (e *Engine) subject(name engine.Name) string {
 // maxToken is how long a key may get in a subject; longer ones are hashed.
 const maxToken = 256
 
-// encodeKey makes of any key a token of a subject: letters, digits, '-' and
+// encodeKey turns any key into one token of a subject: letters, digits, '-' and
 // '_' stand for themselves, any other byte becomes '=' and two hexadecimal
 // digits. A lone '=' is the empty key, and "=_" begins a hash.
 func encodeKey(key string) string {

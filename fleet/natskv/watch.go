@@ -14,17 +14,16 @@ import (
 )
 
 const (
-	watchTimeout = 5 * time.Second // for the answer of the server to a watch
-	watchEnd     = time.Second     // for the client to let go of a watch
+	watchTimeout = 5 * time.Second // for the server to answer a request for a watch
+	watchEnd     = time.Second     // for the client to end a watch
 )
 
 // Watch is for package fleet.
-//
-// It is tempting to leave it to the client to go on with a watch when the
-// connection is back. But a marker may have come and gone meanwhile. And where
-// the server was restarted, the client notices that it has forgotten the watch
-// only when two heartbeats are missing, after ten seconds or more.
 func (e *Engine) Watch(ctx context.Context, key string) <-chan engine.Entry {
+	// It is tempting to let the client continue a watch when the connection is
+	// back, but a marker may have come and gone meanwhile. And if the server was
+	// restarted and has forgotten the watch, the client notices that only when
+	// two heartbeats are missing, after ten seconds or more.
 	updates := make(chan engine.Entry)
 	down := e.Down() // also after Close
 	select {
@@ -59,10 +58,9 @@ type watcher struct {
 
 // subscribe asks the server for a watch of key.
 //
-// It is tempting to break that off when the watch is not wanted any more. But
-// if it is broken off before its answer is there, it stays with the server for
-// seconds. A server that refuses it, for want of a permission, does not
-// answer at all.
+// It is tempting to cancel the request when the watch is no longer wanted, but
+// then the watch stays on the server for seconds. A server that refuses a watch,
+// because a permission is missing, does not answer at all.
 func (e *Engine) subscribe(key string) chan watcher {
 	made := make(chan watcher, 1)
 	go func() {
@@ -78,8 +76,8 @@ func (e *Engine) subscribe(key string) chan watcher {
 	return made
 }
 
-// forward passes on what w brings until it ends, ctx is done, or the
-// connection goes down. The part of a record begins at that index of its name.
+// forward passes on the updates of w until it ends, ctx is done, or the
+// connection goes down. In a record's name, its part begins at index part.
 func (w watcher) forward(ctx context.Context, down <-chan struct{}, updates chan<- engine.Entry, part int) {
 	if w.KeyWatcher == nil {
 		return
@@ -116,9 +114,9 @@ func (w watcher) stop() {
 	if w.KeyWatcher == nil {
 		return
 	}
-	// What the client still has may wait for a receiver, and holds a lock that
-	// closing the channel needs. The channel may also never be closed, where
-	// the connection was closed at the wrong moment.
+	// An update that the client is still sending holds a lock that closing the
+	// channel needs, so receive until then. The channel is never closed if the
+	// connection was closed at the wrong moment.
 	for {
 		select {
 		case _, open := <-w.Updates():

@@ -82,7 +82,7 @@ func TestForgetMidLoad(t *testing.T) {
 	}
 	late := []*call{start(t, c, "k", l2.fn)}
 	l2.running(t)
-	// The news takes a moment to get there.
+	// The message takes a moment to arrive.
 	until(t, "a new flight where the old load runs", func() bool {
 		call := start(t, a, "k", l2.fn)
 		late = append(late, call)
@@ -161,7 +161,8 @@ func TestRequestsPerLoad(t *testing.T) {
 	})
 }
 
-// A value of more than 8 MiB is its own callers'; the others load for themselves.
+// Only the callers in the process that loaded it get a value of more than 8 MiB;
+// the others load for themselves.
 func TestValueThatIsTooLarge(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -254,8 +255,8 @@ func TestServerKilledAndRestartedMidFlight(t *testing.T) {
 	}
 }
 
-// The server falls silent while a load runs: no caller waits for it for longer
-// than the EngineTimeout, and nobody for longer than its context.
+// The server falls silent while a load runs: no caller waits for the server for
+// longer than the EngineTimeout, or for anything for longer than its context.
 func TestServerFrozenMidFlight(t *testing.T) {
 	slow(t)
 	t.Parallel()
@@ -312,7 +313,7 @@ func TestCutOffHolder(t *testing.T) {
 	cut := time.Now()
 	l2.running(t)
 	if d := time.Since(cut); d > lease+time.Second+2*time.Second { // and 2 for the machine
-		t.Errorf("taken over after %v, want the lease and a second", d)
+		t.Errorf("taken over after %v, want the lease plus one second", d)
 	}
 	l.set(false)
 	select {
@@ -370,7 +371,7 @@ func TestFailoverToAReplica(t *testing.T) {
 	until(t, "the replica", func() bool {
 		return strings.Contains(replica.do("INFO", "replication"), "master_link_status:up")
 	})
-	// What the name of the master stands for.
+	// The line stands for the name of the master.
 	l := newLine(t, master.addr())
 	const lease = 4 * time.Second
 	opts := []fleet.Option{fleet.Lease(lease), fleet.EngineTimeout(time.Second)}

@@ -62,7 +62,7 @@ func leaks() int {
 	}
 }
 
-// patience is for what will happen, on a machine that does other things too.
+// patience is how long tests wait for what must happen, on a busy machine.
 const patience = 30 * time.Second
 
 // until waits for what other goroutines, processes or the server do.
@@ -110,7 +110,7 @@ func freePort(t testing.TB) int {
 	return 0
 }
 
-var ports sync.Map // that were handed out
+var ports sync.Map // those that freePort has returned
 
 func free(port int) bool {
 	ln, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port))

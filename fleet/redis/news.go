@@ -12,22 +12,21 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// The news of all keys come over one connection, which is subscribed to the
-// channels of those that somebody here watches. The client's PubSub would
-// replace a lost connection by itself, but does not say when it has lost one,
-// and does not notice a server that is silent. So a PubSub is used for one
-// connection only, and then closed.
+// News are the messages that the write script publishes. They arrive on one
+// connection, which is subscribed to the channels of all keys that are watched
+// here. The client's PubSub would replace a lost connection by itself, but does
+// not say when it has lost one, and does not notice a server that is silent. So
+// a PubSub is used for one connection only, and then closed.
 
 const (
 	beat     = 500 * time.Millisecond // the connection is pinged once in a beat
-	silence  = 3                      // beats without a word from the server, after which the connection counts as lost
+	silence  = 3                      // beats without a message from the server, after which the connection counts as lost
 	grace    = 500 * time.Millisecond // for a new connection, before the Engine is down
-	attempts = 3                      // that fail, before the Engine is down; in a cluster not all go to the same node
+	attempts = 3                      // failed ones, before the Engine is down; in a cluster not all go to the same node
 )
 
-// canceled is the context of requests on a PubSub that is connected. It does
-// not matter to them; but the PubSub, which would connect again by itself when
-// the connection is lost, cannot do so with it.
+// canceled is the context of requests on a PubSub that is connected. They work
+// with it; but with it the PubSub cannot replace a lost connection by itself.
 var canceled = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -40,7 +39,7 @@ func (e *Engine) connect(ctx context.Context) (*goredis.PubSub, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	ps := e.client.Subscribe(ctx)
-	err := ps.Ping(ctx) // first, since it has a cluster client choose any node, and not the one that has a slot
+	err := ps.Ping(ctx) // first, so that a cluster client chooses any node, and not the one that has a slot
 	if err == nil {
 		err = ps.Subscribe(ctx, e.probe())
 	}
@@ -75,7 +74,7 @@ func (e *Engine) reconnect() *goredis.PubSub {
 			}
 			select {
 			case connected <- ps:
-			case <-e.ctx.Done(): // the client may heed it late
+			case <-e.ctx.Done(): // the client may return late
 				if ps != nil {
 					ps.Close()
 				}
@@ -131,7 +130,7 @@ func (e *Engine) serve(ps *goredis.PubSub) {
 	}()
 	defer func() {
 		ps.Close()
-		<-lost // nothing of this connection comes after something of the next
+		<-lost // no news of this connection comes after news of the next
 	}()
 	ping := time.NewTicker(beat)
 	defer ping.Stop()
@@ -156,10 +155,10 @@ func (e *Engine) serve(ps *goredis.PubSub) {
 	}
 }
 
-// A topic is the channel of a key, while it matters.
+// A topic is the channel of a key that is watched, or was until just now.
 type topic struct {
 	watches    map[*watch]struct{}
-	subscribed bool // was sent last, and is or will be confirmed
+	subscribed bool // SUBSCRIBE was sent last, and is or will be confirmed
 }
 
 // join adds a watch to those that get the news of its key.
@@ -189,7 +188,7 @@ func (e *Engine) leave(w *watch) {
 	}
 }
 
-// changeLocked has the subscription of a topic looked at.
+// changeLocked has serve update the subscription of a topic.
 func (e *Engine) changeLocked(name string) {
 	e.dirty[name] = struct{}{}
 	select {
@@ -198,7 +197,7 @@ func (e *Engine) changeLocked(name string) {
 	}
 }
 
-// resubscribe is for a new connection, which has no subscriptions.
+// resubscribe subscribes a new connection to all topics.
 func (e *Engine) resubscribe() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -208,7 +207,7 @@ func (e *Engine) resubscribe() {
 	}
 }
 
-// subscribe sends what has changed.
+// subscribe sends the subscriptions that have changed.
 func (e *Engine) subscribe(ps *goredis.PubSub) error {
 	var on, off []string
 	e.mu.Lock()
@@ -254,7 +253,7 @@ func (e *Engine) confirm(m *goredis.Subscription) {
 	}
 }
 
-// deliver passes on what was published.
+// deliver posts a message to the watches of its key.
 func (e *Engine) deliver(m *goredis.Message) {
 	r, err := parseNews(m.Payload)
 	e.mu.Lock()
@@ -265,7 +264,7 @@ func (e *Engine) deliver(m *goredis.Message) {
 	}
 	for w := range t.watches {
 		if err != nil {
-			w.post(news{subscribed: true}) // somebody else's message; look what is there
+			w.post(news{subscribed: true}) // a message of an unknown form; look what is there
 		} else {
 			w.post(news{record: r})
 		}

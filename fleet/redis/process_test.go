@@ -48,7 +48,7 @@ type command struct {
 type event struct {
 	What  string // ready, loading, waiting, canceled, answered or timed
 	Key   string
-	Value string         // by whom a load gives it
+	Value string         // the name of the load that gave it
 	Got   map[string]int // callers, by what they got
 	Stats fleet.Stats
 	Added time.Duration // to the time that the load took, for one caller
@@ -95,7 +95,7 @@ func work(raw string) {
 	for {
 		var c command
 		if err := in.Decode(&c); err != nil {
-			os.Exit(0) // the test has gone
+			os.Exit(0) // the test has ended
 		}
 		switch c.Do {
 		case "call":
@@ -155,7 +155,7 @@ func fatal(err error) {
 	}
 }
 
-// A worker is such a process, as the test sees it.
+// A worker is the test's side of a worker process.
 type worker struct {
 	t      testing.TB
 	cmd    *exec.Cmd
@@ -268,7 +268,7 @@ func (p *worker) wantAnswer(callers int, v string) {
 }
 
 // together has all workers' callers ask for key, the first one's first, and
-// returns the load's value when everyone waits for it.
+// returns the load's value when all callers wait for it.
 func together(t testing.TB, s *server, workers []*worker, key string, callers int) (value string) {
 	t.Helper()
 	workers[0].do(command{Do: "call", Key: key, Callers: callers})
@@ -305,11 +305,11 @@ func taken(t testing.TB, workers []*worker) (*worker, event) {
 			}
 		}
 	}
-	t.Fatal("nobody took over")
+	t.Fatal("no worker took over")
 	return nil, event{}
 }
 
-// 8 processes of 1,000 callers, a cold key, one load; 20 times over.
+// 8 processes with 1,000 callers each, a cold key, one load; 20 times.
 func TestManyProcessesOneLoad(t *testing.T) {
 	slow(t)
 	t.Parallel()
@@ -318,7 +318,7 @@ func TestManyProcessesOneLoad(t *testing.T) {
 	loads := newLedger(t)
 	workers := hire(t, processes, config{Addrs: []string{s.addr()}, Ledger: loads})
 	for round := range rounds {
-		// All at once, and which one loads is not known.
+		// All workers at once; any of them may load.
 		key := fmt.Sprint("k", round)
 		for _, p := range workers {
 			p.do(command{Do: "call", Key: key, Callers: callers})
@@ -347,7 +347,7 @@ func TestManyProcessesOneLoad(t *testing.T) {
 }
 
 // When the loading process is killed, exactly one other takes over, within
-// the lease and a second.
+// the lease plus one second.
 func TestKilledLoaderIsReplaced(t *testing.T) {
 	slow(t)
 	t.Parallel()
@@ -362,7 +362,7 @@ func TestKilledLoaderIsReplaced(t *testing.T) {
 	if d := time.Since(killed); d > lease+time.Second {
 		t.Errorf("taken over after %v, want at most the lease of %v and a second", d, lease)
 	}
-	time.Sleep(lease + time.Second) // nobody else does, as long as this one lives
+	time.Sleep(lease + time.Second) // no other process does, as long as this one lives
 	p.do(command{Do: "give"})
 	for _, p := range workers[1:] {
 		p.wantAnswer(10, e.Value)
@@ -373,7 +373,7 @@ func TestKilledLoaderIsReplaced(t *testing.T) {
 }
 
 // A process that is stopped for longer than its lease loses the key, and when
-// it goes on its callers get the newer value.
+// it continues its callers get the newer value.
 func TestFrozenLoaderIsReplaced(t *testing.T) {
 	slow(t)
 	t.Parallel()
@@ -426,7 +426,7 @@ func TestFailureReachesEveryOtherProcess(t *testing.T) {
 	for _, p := range workers[1:] {
 		p.wantAnswer(10, "*fleet.RemoteError loading in another process: broken")
 	}
-	// And when a panic ends the process where fn ran, with fn in the trace.
+	// A panic ends the process where fn ran, with fn in the trace.
 	together(t, s, workers, "k", 10)
 	workers[0].do(command{Do: "panic"})
 	select {

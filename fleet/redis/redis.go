@@ -19,9 +19,10 @@ import (
 	"example.com/singleflight/fleet/internal/engine"
 )
 
-// An Engine has the Groups of package fleet agree over Redis. It is made by
-// [Open], is safe for concurrent use, and may serve several Groups, as long as
-// no two of them use equal keys for different things.
+// An Engine is a set of keys and channels in Redis, for fleet.New. It is made by
+// [Open], and is safe for concurrent use. Several Groups may share it if equal
+// keys mean the same in all of them. Its methods other than Close are for package
+// fleet.
 type Engine struct {
 	client goredis.UniversalClient
 	prefix string
@@ -33,7 +34,7 @@ type Engine struct {
 	changed chan struct{} // has an element when dirty has
 
 	mu     sync.Mutex
-	down   chan struct{} // closed while the connection for the news is down
+	down   chan struct{} // closed while the connection for updates is down
 	isDown bool
 	topics map[string]*topic   // by the name of the Redis key
 	dirty  map[string]struct{} // topics whose subscription may have to change
@@ -42,8 +43,8 @@ type Engine struct {
 var _ engine.Engine = (*Engine)(nil)
 
 // Open returns an Engine that keeps its records under names that begin with
-// the prefix and a colon. It asks Redis at once, within ctx, whether all that
-// the Engine needs is there and allowed: the error says what is wrong.
+// the prefix and a colon. It asks Redis at once, within ctx, whether the server
+// and the permissions are sufficient; the error says what is wrong.
 //
 // The client may be one of a single server, of Sentinel or of a cluster. The
 // Engine never closes it; close it after the Engine.
@@ -60,7 +61,7 @@ func Open(ctx context.Context, client goredis.UniversalClient, prefix string) (*
 			return nil, errors.New("redis: nil client")
 		}
 	case *goredis.Ring:
-		return nil, errors.New("redis: a Ring has no server that all processes get their news from; use a single server, Sentinel or a cluster")
+		return nil, errors.New("redis: a Ring has no server that sends updates to all processes; use a single server, Sentinel or a cluster")
 	}
 	if prefix == "" || strings.ContainsAny(prefix, "{}") {
 		return nil, fmt.Errorf("redis: prefix %q: want at least one character, and no braces", prefix)
@@ -81,7 +82,7 @@ func Open(ctx context.Context, client goredis.UniversalClient, prefix string) (*
 	ps, err := heed(ctx, func(ctx context.Context) (*goredis.PubSub, error) {
 		ps, err := e.connect(ctx)
 		if err == nil && ctx.Err() != nil {
-			ps.Close() // nobody waits for it any more
+			ps.Close() // Open has returned
 			err = ctx.Err()
 		}
 		return ps, err
@@ -94,8 +95,8 @@ func Open(ctx context.Context, client goredis.UniversalClient, prefix string) (*
 	return e, nil
 }
 
-// Close ends the Engine's watches and its connection for the news, and leaves
-// the client open. Requests that are under way fail.
+// Close closes the Engine and its connection for updates, but not the client.
+// Requests under way fail. For Groups on the Engine it is down from then on.
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	e.cancel() // with the lock held, so that no watch begins now
@@ -105,19 +106,19 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// String implements fleet's engine.
+// String returns the name of the Engine in errors and logs.
 func (e *Engine) String() string { return fmt.Sprintf("Redis prefix %q", e.prefix) }
 
-// Limits implements fleet's engine.
+// Limits is for package fleet.
 func (e *Engine) Limits() engine.Limits {
 	return engine.Limits{Granularity: time.Millisecond}
 }
 
-// Down implements fleet's engine. The connection that counts is the one for
-// the news: it is always there, and it is pinged. When it is lost, and the
-// first attempts to replace it fail or take longer than grace, the Engine is
-// down until there is another one.
+// Down is for package fleet.
 func (e *Engine) Down() <-chan struct{} {
+	// The connection for updates decides, since there always is one, and it is
+	// pinged. When it is lost, and the first attempts to replace it fail or take
+	// longer than grace, the Engine is down until there is another one.
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.down
@@ -141,7 +142,7 @@ func (e *Engine) setUp() {
 	}
 }
 
-// check tells what cannot work.
+// check returns an error that says what cannot work.
 func (e *Engine) check(ctx context.Context) error {
 	_, err := heed(ctx, func(ctx context.Context) (struct{}, error) {
 		if cluster, ok := e.client.(*goredis.ClusterClient); ok {
@@ -154,8 +155,8 @@ func (e *Engine) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Whether the scripts and all that they do are allowed is tried under a
-	// name that is no key's.
+	// Run the scripts under a name that no key has, to see whether all their
+	// commands are allowed.
 	probe := e.probe() + ":" + rand.Text()
 	rev, err := e.write(ctx, probe, "probe", engine.Put{TTL: time.Millisecond, Quiet: true})
 	if err == nil && rev == 0 {
@@ -170,9 +171,9 @@ func (e *Engine) check(ctx context.Context) error {
 	return err
 }
 
-// checkInfo tells what INFO says that cannot work. An INFO that cannot be read
-// is no error, since the user may lack the right to, and one node of a cluster
-// may be down.
+// checkInfo returns an error if INFO shows something that cannot work. It is no
+// error if INFO cannot be read: the user may lack the permission, or a node of
+// the cluster may be down.
 func checkInfo(ctx context.Context, c interface {
 	Info(ctx context.Context, section ...string) *goredis.StringCmd
 }) error {
@@ -200,10 +201,10 @@ func checkInfo(ctx context.Context, c interface {
 	return nil
 }
 
-// name is the Redis key, and the channel, of a key. The braces keep the names
-// of any two prefixes apart, since no prefix has any. Redis also takes what is
-// between them for a hash tag, which does no harm: a key is one Redis key, so
-// no two have to be in one slot.
+// name returns the name of the Redis key, and of the channel, of a key. A prefix
+// has no braces, so names with different prefixes differ. To Redis the text
+// between the braces is a hash tag, which does no harm: no two Redis keys have to
+// be in one slot.
 func (e *Engine) name(key string) string {
 	if len(key) > maxKey {
 		return e.prefix + ":sha256:" + digest(key)
@@ -211,16 +212,17 @@ func (e *Engine) name(key string) string {
 	return e.prefix + ":{" + key + "}"
 }
 
-// probe is the name of a channel that has no news, and begins the names of
-// records that try what is allowed.
+// probe returns the name of a channel without messages. The names of the records
+// that check writes begin with it.
 func (e *Engine) probe() string { return e.prefix + ":probe" }
 
-// maxKey is how long a key may get in a name; longer ones are hashed.
+// maxKey is the length of the longest key that names contain; longer keys are
+// hashed.
 const maxKey = 512
 
-// heed returns what do returns, or an error when ctx is done: a client that
-// waits for a silent server heeds only its own time limits, unless its
-// ContextTimeoutEnabled is set.
+// heed calls do, and returns its results, or an error as soon as ctx is done.
+// Without ContextTimeoutEnabled, a client that waits for a silent server heeds
+// only its own timeouts.
 func heed[T any](ctx context.Context, do func(context.Context) (T, error)) (T, error) {
 	type result struct {
 		v   T

@@ -22,32 +22,31 @@ import (
 	"example.com/singleflight/fleet/internal/engine"
 )
 
-// A key is one Redis key: a hash that has two fields for each part. The field
-// that is called as the part describes the record:
+// A key is one Redis key: a hash with two fields for each part. The field with
+// the part's name describes the record:
 //
 //	revision end written quiet id
 //
 // The revision, the end of the time to live and the time of the write are in
 // microseconds of the server's clock, quiet is 0 or 1, and the id is that of
-// the write. The other field, the part and "/data", is what was written, and
-// is missing if the record is a marker.
+// the write. The other field, with "/data" after the part's name, has the data,
+// and is missing if the record is a marker.
 //
-// A part ends when its own time is up: the scripts compare. That of the hash
-// is only there to remove what nobody asks for any more.
+// The scripts compare the end of each part with the time. The expiry of the hash
+// itself only removes keys that are no longer used.
 
 // writeScript replaces a part if its revision is the expected one, and returns
-// the new revision; or 0 if it is another. A write that is repeated gets the
-// revision that it has already.
+// the new revision, or 0 if the part has another revision. A repeated write
+// returns the revision that the first one got.
 //
-// Revisions are times, so a server that has lost some does not give one of
-// them again. Where the clock was set back they go on from the last one, which
-// therefore stays in the hash, beyond the record's end, until the clock has
-// passed it.
+// Revisions are times, so a server that has lost some does not give them again.
+// If the clock was set back, revisions count up from the last one. So that one
+// stays in the hash, beyond the record's end, until the clock has passed it.
 //
-// What a replica knows may be old, so both scripts try a write before they tell
-// what is there: to remove the field "/", which no part is called, changes
-// nothing, and a replica refuses it. It is tempting to begin every write with
-// that; but a server that is full refuses HSET only if it is the first.
+// A replica may be out of date, so both scripts try a write before they return
+// what is stored: to remove the field "/", which is no part's name, changes
+// nothing, but a replica refuses it. It is tempting to begin every write with
+// that, but a full server refuses HSET only if it is the first write.
 var writeScript = newScript(`
 local key, part, expect, id, data = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[6]
 local time = redis.call('TIME')
@@ -111,9 +110,8 @@ func digest(key string) string {
 }
 
 // A once is a command that the client does not send again, whatever its
-// MaxRetries is, where it does not know whether the server has it. What it
-// still does by itself is to follow a redirection, and to choose another node
-// where one has refused.
+// MaxRetries is, if the server may have received it. The client still follows
+// redirections, and tries another node if one refuses the command.
 type once struct{ *goredis.Cmd }
 
 func (once) NoRetry() bool { return true }
@@ -130,7 +128,7 @@ func (e *Engine) run(ctx context.Context, s script, send func(*goredis.Cmd) gore
 	defer stop()
 	return heed(ctx, func(ctx context.Context) (any, error) {
 		answer, err := e.process(ctx, send, "evalsha", s.sha, key, args)
-		if code(err) == "NOSCRIPT" && ctx.Err() == nil { // the server was started anew, or is another
+		if code(err) == "NOSCRIPT" && ctx.Err() == nil { // the server was restarted, or is another one
 			answer, err = e.process(ctx, send, "eval", s.text, key, args)
 		}
 		return answer, err
@@ -143,8 +141,8 @@ func (e *Engine) process(ctx context.Context, send func(*goredis.Cmd) goredis.Cm
 	cmd.SetStepCount(1) // so that a cluster client need not ask for COMMAND
 	err := e.client.Process(ctx, send(cmd))
 	if cluster, ok := e.client.(interface{ ReloadState(context.Context) }); ok && err != nil && (code(err) == "" || code(err) == "CLUSTERDOWN") {
-		// The node may have been replaced. By itself the client would find that
-		// out in a minute, since it does not try another one for a once.
+		// The node may have been replaced. The client would find that out only
+		// after a minute, since it does not send a once to another node.
 		cluster.ReloadState(ctx)
 	}
 	if err != nil {
@@ -166,13 +164,12 @@ func (e *Engine) untilClose(ctx context.Context) (context.Context, func()) {
 // errClosing is not engine.ErrClosed, since the outcome is unknown.
 var errClosing = errors.New("the engine was closed before the answer")
 
-// maxData is the most that a record may have. The server lets a subscriber
-// lag by 32 MiB, and for a minute by 8 MiB (client-output-buffer-limit pubsub),
-// before it closes the connection; and while it copies a record, it serves
-// nobody else.
+// maxData is the size limit of a record. A server disconnects a subscriber that
+// lags by 32 MiB, or for a minute by 8 MiB (client-output-buffer-limit pubsub),
+// and it serves no other client while it copies a record.
 const maxData = 8 << 20
 
-// Write implements fleet's engine.
+// Write is for package fleet.
 func (e *Engine) Write(ctx context.Context, name engine.Name, put engine.Put) (uint64, error) {
 	if len(put.Data) > maxData {
 		return 0, fmt.Errorf("%w: %d bytes are more than %d", engine.ErrTooLarge, len(put.Data), maxData)
@@ -187,7 +184,7 @@ func (e *Engine) Write(ctx context.Context, name engine.Name, put engine.Put) (u
 	return rev, nil
 }
 
-// write returns 0 if another revision is there.
+// write returns revision 0 if another revision is there than put expects.
 func (e *Engine) write(ctx context.Context, key, part string, put engine.Put) (rev uint64, err error) {
 	quiet := 0
 	if put.Quiet {
@@ -206,13 +203,14 @@ func (e *Engine) write(ctx context.Context, key, part string, put engine.Put) (r
 	return uint64(n), nil
 }
 
-// outcome is what the error of a write says of its outcome.
+// outcome wraps the error of a write in the error of package engine that says
+// what is known of the record.
 func outcome(err error) error {
 	var op *net.OpError
 	switch c := code(err); {
 	case errors.Is(err, engine.ErrUnsent), errors.Is(err, engine.ErrClosed):
 		return err
-	case errors.Is(err, goredis.ErrClosed): // by its owner, and before this was sent
+	case errors.Is(err, goredis.ErrClosed): // by the caller of Open, before this was sent
 		return fmt.Errorf("%w: %w", engine.ErrClosed, err)
 	case c == "OOM":
 		return fmt.Errorf("%w: %w", engine.ErrTooLarge, err)
@@ -224,15 +222,15 @@ func outcome(err error) error {
 	return err
 }
 
-// refused has the errors of a server that has done nothing. NOPERM is none of
-// them, since a script may have done something before it gets that.
+// refused has the errors after which a server has done nothing. NOPERM is not
+// among them, since a script may have written before it gets that error.
 var refused = map[string]bool{
 	"ASK": true, "CLUSTERDOWN": true, "CROSSSLOT": true, "MOVED": true, "TRYAGAIN": true,
 	"BUSY": true, "LOADING": true, "MASTERDOWN": true, "MISCONF": true, "NOREPLICAS": true, "READONLY": true,
 	"NOAUTH": true, "NOSCRIPT": true, "WRONGTYPE": true,
 }
 
-// code is the word that an error of the server begins with, or "".
+// code returns the first word of an error of the server, or "".
 func code(err error) string {
 	var answer goredis.Error
 	if !errors.As(err, &answer) {
@@ -242,7 +240,7 @@ func code(err error) string {
 	return word
 }
 
-// Latest implements fleet's engine.
+// Latest is for package fleet.
 func (e *Engine) Latest(ctx context.Context, name engine.Name) (engine.Entry, error) {
 	l, err := e.list(ctx, e.name(name.Key))
 	if err != nil {
@@ -260,10 +258,10 @@ func (e *Engine) Latest(ctx context.Context, name engine.Name) (engine.Entry, er
 type record struct {
 	engine.Entry
 	quiet bool
-	left  time.Duration // until its end, when the server said so
+	left  time.Duration // time to live that was left when the server sent the record
 }
 
-// A listing is what was stored of a key at one time.
+// A listing has the records of a key at one time.
 type listing struct {
 	at      uint64 // microseconds of the server's clock
 	records []record

@@ -14,10 +14,9 @@ import (
 	"example.com/singleflight/fleet/internal/engine"
 )
 
-// A watch sends to one receiver what happens to the parts of one key. It
-// learns it from the news, and from listings: one when the subscription is
-// confirmed, and one whenever a record's time is up, since Redis does not
-// announce that.
+// A watch sends the changes of a key's parts to one receiver. It learns of them
+// from news, and from listings: one when the subscription is confirmed, and one
+// whenever a record should have expired, since Redis does not announce that.
 type watch struct {
 	engine *Engine
 	name   string
@@ -27,22 +26,20 @@ type watch struct {
 	mu    sync.Mutex
 	inbox []news
 
-	// What follows is the goroutine's.
+	// Only the goroutine of run uses these.
 	begun bool     // the first listing is there
 	early []record // news that came before it
 	known map[string]*known
 	queue []engine.Entry // to be sent
 }
 
-// News are a record that was published, or that the subscription was
-// confirmed.
+// News is a record that was published, or the confirmation of the subscription.
 type news struct {
 	record     record
 	subscribed bool
 }
 
-// A known part is what the receiver is told of it, at the latest when the
-// queue is empty.
+// A known is what the receiver knows of a part when the queue has been sent.
 type known struct {
 	rev   uint64
 	gone  bool
@@ -51,7 +48,7 @@ type known struct {
 	ends  time.Time // by the clock here, when to ask whether it has expired
 }
 
-// Watch implements fleet's engine.
+// Watch is for package fleet.
 func (e *Engine) Watch(ctx context.Context, key string) <-chan engine.Entry {
 	w := &watch{
 		engine: e,
@@ -93,11 +90,10 @@ func (w *watch) post(n news) {
 	}
 }
 
-// listingTimeout is for a listing, which no request of the protocol waits for.
+// listingTimeout is for a listing, since that has no timeout of the protocol.
 const listingTimeout = 5 * time.Second
 
-// run returns when ctx is done, or when the watch is lost, since no listing
-// can be had.
+// run returns when ctx is done, or when a listing fails; then the watch is lost.
 func (w *watch) run(ctx context.Context) {
 	type answer struct {
 		listing
@@ -141,7 +137,7 @@ func (w *watch) run(ctx context.Context) {
 			for _, n := range inbox {
 				if n.subscribed {
 					w.distrust()
-					wanted, answers = true, nil // what is on its way may be older
+					wanted, answers = true, nil // a listing on its way may be older
 				} else {
 					w.hear(n.record)
 				}
@@ -161,7 +157,7 @@ func (w *watch) run(ctx context.Context) {
 	}
 }
 
-// next is when the first record's time is up.
+// next returns when the first record expires.
 func (w *watch) next() (first time.Time, ok bool) {
 	for _, k := range w.known {
 		if !k.gone && !k.quiet && (!ok || k.ends.Before(first)) {
@@ -171,8 +167,8 @@ func (w *watch) next() (first time.Time, ok bool) {
 	return first, ok
 }
 
-// again is how long after an expiry the server is asked again, if its answer
-// did not tell of it.
+// again is how long to wait before the server is asked again, if a listing still
+// has a record that should have expired.
 const again = 100 * time.Millisecond
 
 func (w *watch) postpone() {
@@ -184,15 +180,15 @@ func (w *watch) postpone() {
 	}
 }
 
-// distrust makes the next listing count for more than what is known: the server
-// may have lost some writes, or be another, whose clock is behind.
+// distrust makes the next listing replace what is known: the server may have lost
+// writes, or be another one, whose clock is behind.
 func (w *watch) distrust() {
 	for _, k := range w.known {
 		k.asOf = 0
 	}
 }
 
-// hear notes what was published. It may be behind a listing.
+// hear notes a record that was published. A listing may already be newer.
 func (w *watch) hear(r record) {
 	if !w.begun {
 		w.early = append(w.early, r) // it may be from before the watch began
@@ -204,8 +200,8 @@ func (w *watch) hear(r record) {
 	}
 }
 
-// learn notes what a listing says. It may be behind the news: a write is no
-// later than the time that its revision is, as a rule.
+// learn notes the records of a listing. News may already be newer. As a rule, a
+// write took place no later than the time that is its revision.
 func (w *watch) learn(l listing) {
 	there := make(map[string]bool)
 	slices.SortFunc(l.records, func(a, b record) int { return cmp.Compare(a.Rev, b.Rev) })
@@ -231,7 +227,7 @@ func (w *watch) learn(l listing) {
 	}
 	if !w.begun {
 		w.begun = true
-		w.queue = append(w.queue, engine.Entry{}) // this was all
+		w.queue = append(w.queue, engine.Entry{}) // end of what is stored
 		for _, r := range w.early {
 			w.hear(r)
 			if !there[r.Part] && r.Rev <= l.at {
@@ -242,15 +238,16 @@ func (w *watch) learn(l listing) {
 	}
 }
 
-// note makes r what is known, and has it sent, unless it is the expiry of a
-// record that was quiet.
+// note makes r what is known of its part, and queues it, unless it is the expiry
+// of a quiet record.
 func (w *watch) note(r record, asOf uint64) {
 	w.known[r.Part] = &known{rev: r.Rev, gone: r.Gone, quiet: r.quiet, asOf: asOf, ends: ends(r)}
 	if r.Gone && r.quiet {
 		return
 	}
 	if len(w.queue) >= backlog {
-		// What was stored at the beginning stays before the end of that.
+		// Leave out earlier changes of this part, but only behind the entry that
+		// ends what is stored.
 		later := w.queue[1+slices.IndexFunc(w.queue, func(e engine.Entry) bool { return e.Part == "" }):]
 		left := slices.DeleteFunc(later, func(e engine.Entry) bool { return e.Part == r.Part })
 		w.queue = w.queue[:len(w.queue)-len(later)+len(left)]
@@ -262,6 +259,6 @@ func (w *watch) note(r record, asOf uint64) {
 // of a part are left out.
 const backlog = 16
 
-// ends is when r has expired: a little later than it says, since the server
-// counts in steps.
+// ends returns when r has expired, by the clock here. It adds a millisecond, the
+// unit in which the server counts.
 func ends(r record) time.Time { return time.Now().Add(r.left + time.Millisecond) }

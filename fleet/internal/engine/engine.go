@@ -2,13 +2,14 @@
 // Use of this source code is governed by a BSD-style
 // license that can be found in the LICENSE file.
 
-// Package engine defines what package fleet needs of a store: four requests,
-// which NATS JetStream, Redis and the fake engine of the tests implement.
+// Package engine defines what package fleet needs of a store: to write, read
+// and watch records, and to know when the connection is down. NATS JetStream,
+// Redis and the fake engine of the tests implement it.
 //
 // An engine holds records. A record has a name, a revision, some bytes, and a
-// time to live, and is replaced only by a write that names its revision. All
-// that the processes of a fleet agree on, they agree on by such writes: what
-// the bytes mean is the protocol's affair, and an engine never looks at them.
+// time to live, and is replaced only by a write that names its revision. The
+// processes of a fleet agree by such writes alone. The protocol in package fleet
+// gives the bytes their meaning; an engine never looks at them.
 //
 // # Revisions
 //
@@ -22,27 +23,25 @@
 // A record is absent if nothing was ever written under its name, or if it has
 // expired. The next write then expects revision 0.
 //
-// A write without data releases the name. What it leaves until its own time
-// to live ends is a marker: an [Entry] with a revision and without data. The
-// next write expects the marker's revision. When a record that is not
-// [Put.Quiet] expires, an engine may leave such a marker too, for a while.
+// A write without data releases the name. It leaves a marker until its time to
+// live ends: an [Entry] with a revision and without data. The next write expects
+// the marker's revision. When a record that is not [Put.Quiet] expires, an
+// engine may also leave a marker for a while.
 //
-// An expiry is announced to those who watch, unless the record was Quiet:
-// by its marker, or by an Entry that is Gone and has the revision that
-// expired.
+// Watches receive the expiry of a record that is not Quiet: as its marker, or as
+// an Entry that is Gone and has the revision that expired.
 //
 // # Time
 //
 // Only the engine's clock decides when a record expires. A record lives for at
-// least its time to live after it was written, and no longer than that and a
-// second.
+// least its time to live after it was written, and at most a second longer.
 //
 // # Contexts
 //
 // Every method that has a context returns when that is done, whatever the
-// client library does. The protocol gives each request the time that
-// fleet.EngineTimeout allows, and ends it early when Down says so. So an
-// engine needs no time limit of its own.
+// client library does. The protocol cancels each request after the
+// fleet.EngineTimeout, or when Down is closed. So an engine needs no time limit
+// of its own.
 package engine
 
 import (
@@ -64,9 +63,9 @@ type Engine interface {
 	// later, while the request is still on its way.
 	//
 	// A write is applied once. An engine that sends it again, or whose client
-	// library does, has to recognize the repetition, by an ID that it gave
-	// to the write. Comparing the data is not enough: a repetition that comes
-	// late would then replace a revision that it does not name.
+	// library does, has to recognize the repetition by an ID that it gave to
+	// the write. Comparing the data is not enough: a late repetition could then
+	// be stored over a revision that it does not name.
 	Write(ctx context.Context, name Name, put Put) (rev uint64, err error)
 
 	// Latest returns what is stored under name now. The answer reflects every
@@ -81,15 +80,14 @@ type Engine interface {
 	// than they are received, the engine may leave out all but the last of a
 	// part.
 	//
-	// The channel is closed when the watch is lost, cannot be had, or ctx is
-	// done. A receiver that stops receiving ends ctx; nothing of the watch
-	// remains after that, here or in the store.
+	// The channel is closed when the watch is lost, cannot be started, or ctx
+	// is done. A receiver has to cancel ctx when it stops receiving; nothing of
+	// the watch remains after that, here or in the store.
 	Watch(ctx context.Context, key string) <-chan Entry
 
 	// Down returns a channel that is closed when the connection is known to
-	// be down. If it is down now, the channel is closed already; if it is up
-	// again later, a new call returns a new channel. After Close it is down
-	// forever. An engine that cannot tell returns a channel that is never
+	// be down. If it is down now, the channel is closed already; when it is up
+	// again, a new call returns a new channel. After Close it is down forever. An engine that cannot tell returns a channel that is never
 	// closed, or nil.
 	Down() <-chan struct{}
 
@@ -105,18 +103,18 @@ type Engine interface {
 // and content. Part is letters and digits.
 type Name struct{ Key, Part string }
 
-// A Put is what to write, and over what.
+// A Put is what to write, and which revision it replaces.
 type Put struct {
 	Expect uint64        // the revision that is replaced; 0 if there is nothing
-	Data   []byte        // none: the name is released
+	Data   []byte        // if empty, the name is released
 	TTL    time.Duration // a multiple of the engine's granularity, above 0
 	Quiet  bool          // the expiry is not announced, and leaves no marker
 }
 
 // An Entry is what an engine knows of one record.
 type Entry struct {
-	Part string    // none where a watch has sent all that is stored
-	Rev  uint64    // of the record or marker; if Gone, the revision that expired, or 0 if nobody knows it
+	Part string    // empty when a watch has sent all that is stored
+	Rev  uint64    // of the record or marker; if Gone, the revision that expired, or 0 if that is unknown
 	Data []byte    // none if the record is a marker, or Gone
 	Time time.Time // when it was written, by the engine's clock; zero if Gone
 	Gone bool      // nothing is stored, not even a marker: the next write expects 0
@@ -128,7 +126,7 @@ type Limits struct {
 	MaxTTL      time.Duration // the longest time to live; 0 if there is no limit
 }
 
-// What Write says, see there.
+// Errors of Write. It documents what each means.
 var (
 	ErrTaken    = errors.New("another revision is there")
 	ErrTooLarge = errors.New("more than the engine stores")

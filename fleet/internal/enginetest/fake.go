@@ -18,12 +18,10 @@ import (
 )
 
 // A Fake is a store in memory, to which a test makes connections. It is for
-// bubbles of package synctest: all its waiting is such that a bubble's clock
-// goes on.
+// bubbles of package synctest: while it waits, a bubble's clock can advance.
 //
 // Requests, answers and news take a while to arrive, as they do on a network:
-// see [Line]. What a request asks for, the store does at one moment, when it
-// arrives.
+// see [Line]. The store carries out a request when it arrives, at one instant.
 type Fake struct {
 	opts FakeOptions
 
@@ -61,7 +59,7 @@ type FakeOptions struct {
 	Seed uint64
 
 	// Unchecked has the store accept every write, whatever revision it
-	// expects. It is for showing that a test notices.
+	// expects. It serves to show that a test notices that.
 	Unchecked bool
 }
 
@@ -173,7 +171,7 @@ func (f *Fake) Save() State {
 
 // Restore rolls the store back to what it kept before, or, if s is the zero
 // State, to nothing. Revisions begin where they were then, but none is given
-// again. Nobody is told, so the server should be stopped.
+// again. Connections and watches are not told, so the server should be stopped.
 func (f *Fake) Restore(s State) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -255,7 +253,7 @@ func (f *Fake) expiryLocked(name engine.Name, r *stored) {
 	gone := engine.Entry{Part: name.Part, Rev: r.entry.Rev, Gone: true}
 	switch {
 	case r.put.Quiet, r.marker, len(r.put.Data) == 0:
-		// Nobody waits for the end of a marker.
+		// The end of a marker is not announced.
 	case f.opts.Gone:
 		f.announceLocked(name.Key, gone)
 	default:
@@ -302,7 +300,7 @@ func (f *Fake) entryLocked(name engine.Name) engine.Entry {
 	return engine.Entry{Part: name.Part, Gone: true}
 }
 
-// announceLocked sends the news to all who watch.
+// announceLocked sends the news to all watches.
 func (f *Fake) announceLocked(key string, e engine.Entry) {
 	for _, w := range f.watches {
 		if w.key == key {
@@ -311,7 +309,7 @@ func (f *Fake) announceLocked(key string, e engine.Entry) {
 	}
 }
 
-// A Line says how messages fare between a [Conn] and the store. The zero value
+// A Line says what happens to messages between a [Conn] and the store. The zero value
 // is a good line.
 type Line struct {
 	Requests Way // and the beginnings of watches
@@ -323,13 +321,13 @@ type Line struct {
 	Cut bool
 }
 
-// A Way says how messages fare in one direction.
+// A Way says what happens to messages in one direction.
 type Way struct {
 	Lost    bool          // none arrives
-	Held    bool          // they wait, and arrive when that has ended
-	Late    time.Duration // they take so much longer
+	Held    bool          // they wait until Held is false again
+	Late    time.Duration // they take this much longer
 	Doubled bool          // they arrive a second time, half a second later; news at once
-	Every   int           // if above 1, all this befalls only each message whose number it divides
+	Every   int           // if above 1, this happens only to messages whose number is a multiple of it
 }
 
 // A Conn is a connection to a [Fake], and implements [engine.Engine].
@@ -410,7 +408,7 @@ func (c *Conn) closeLocked() {
 	c.updateLocked()
 }
 
-// updateLocked has Down say what is so.
+// updateLocked opens or closes the channel of Down.
 func (c *Conn) updateLocked() {
 	down := c.closed || c.line.Cut || c.f.stopped
 	if down && !c.isDown {
@@ -440,7 +438,7 @@ func (c *Conn) sendLocked(k kind, about string, deliver func()) {
 	}
 }
 
-// wayLocked returns what befalls the next message of a kind.
+// wayLocked returns what happens to the next message of a kind.
 func (c *Conn) wayLocked(k kind) Way {
 	c.sent[k]++
 	w := c.line.way(k)

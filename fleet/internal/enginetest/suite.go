@@ -42,9 +42,8 @@ type Store struct {
 	// thaw ends that.
 	Freeze func(t testing.TB) (thaw func())
 
-	// Slack is how much later than an engine promises something may be
-	// noticed, since the machine does other things too. The default is 5 s,
-	// and none in a bubble.
+	// Slack is how much later than promised something may be noticed, since the
+	// machine may be busy. The default is 5 s, and none in a bubble.
 	Slack time.Duration
 }
 
@@ -77,7 +76,7 @@ func run(t *testing.T, tests []test, open func(testing.TB) Store, in func(*testi
 	}
 }
 
-// A test checks what the documentation of package engine says in one place.
+// A test checks one statement in the documentation of package engine.
 type test struct {
 	name string
 	f    func(*suite)
@@ -92,7 +91,7 @@ func (test test) on(t testing.TB, store Store) {
 	test.f(s)
 }
 
-// inBubble reports whether time is a bubble's, which begins in 2000.
+// inBubble reports whether the clock is that of a bubble, which begins in 2000.
 func inBubble() bool { return time.Now().Year() < 2020 }
 
 var tests = []test{
@@ -169,7 +168,7 @@ func (s *suite) connect() *conn {
 	return c
 }
 
-// patience is for what has to happen, on a machine that does other things too.
+// patience is how long tests wait for what must happen, on a busy machine.
 const patience = 30 * time.Second
 
 // until waits for what an engine does on its own.
@@ -758,7 +757,7 @@ func (s *suite) watchMissesNothing() {
 	}
 }
 
-// What is not received may be left out, but for the last of each part.
+// Changes that are not received may be left out, except the last of each part.
 func (s *suite) watchCoalesced() {
 	ch := s.watch(s.connect(), "k")
 	parts := []string{"a", "b", "c"}
@@ -913,7 +912,7 @@ func (s *suite) doneContext() {
 		time.Sleep(100 * time.Millisecond)
 		s.want("after a Write that was not sent", s.latest(s.c, k), rev, "a")
 	}
-	// The connection is none the worse for it.
+	// The connection still works.
 	there := s.latest(s.c, k)
 	s.put(s.c, k, engine.Put{Expect: there.Rev, Data: []byte("c")})
 }
@@ -992,7 +991,7 @@ func (s *suite) close() {
 	rev := s.put(c, k, engine.Put{Data: []byte("a")})
 	before := c.Down()
 	select {
-	case <-before: // which a nil channel does not do either
+	case <-before: // a nil channel is allowed too
 		s.Error("Down is closed while the connection is up")
 	default:
 	}
@@ -1058,8 +1057,7 @@ func (s *suite) limitsAndString() {
 	}
 }
 
-// works checks that the engine does what it should, now or soon: after a
-// fault, until it has found its way back.
+// works waits until the engine works, which may take a while after a fault.
 func (s *suite) works(c *conn) {
 	s.Helper()
 	fine := engine.Name{Key: "afterwards", Part: "now"}
