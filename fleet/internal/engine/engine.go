@@ -11,6 +11,10 @@
 // processes of a fleet agree by such writes alone. The protocol in package fleet
 // gives the bytes their meaning; an engine never looks at them.
 //
+// The package is internal, because the interface is young: the second engine
+// still changed it. A third one, by somebody else, is the time to export it,
+// together with the tests of package enginetest.
+//
 // # Revisions
 //
 // Each write gives its record a new revision: a number above 0, higher than
