@@ -535,7 +535,7 @@ func (tr *trial) returns(i int) {
 	}
 	if !v.cached {
 		if c.stale&(1<<(v.by-1)) != 0 {
-			tr.failf("actor %d got the result of execution %d, which somebody had, or had forgotten, when it began", i, v.by-1)
+			tr.failf("actor %d got the result of execution %d, which had been delivered or forgotten when it began", i, v.by-1)
 		}
 		e.had = true
 	}

@@ -32,15 +32,15 @@ var wrongVersions = []wrongVersion{
 		"	if c.done != nil {\n",
 		"	if c.done != nil && early == nil {\n",
 	}},
-	{"whether a caller is the last is decided after the unlock", []actor{{schedDoContext, 0}, {schedCanceled, 0}}, "context.go", []string{
+	{"the last caller is determined after the unlock", []actor{{schedDoContext, 0}, {schedCanceled, 0}}, "context.go", []string{
 		"	abandoned := c.callers == 0 && c.cancel != nil\n	if abandoned {\n		g.flights.remove(c)\n	}\n	g.mu.Unlock()\n	if abandoned {\n",
 		"	g.mu.Unlock()\n	abandoned := c.callers == 0 && c.cancel != nil\n	if abandoned {\n		g.mu.Lock()\n		g.flights.remove(c)\n		g.mu.Unlock()\n",
 	}},
-	{"the key is removed without asking whose it is", []actor{{schedDo, 0}, {schedDo, 0}, {schedCanceled, 0}}, "call.go", []string{
+	{"the key is removed even if it belongs to another flight", []actor{{schedDo, 0}, {schedDo, 0}, {schedCanceled, 0}}, "call.go", []string{
 		"	g.flights.remove(c)\n	if c.done == nil",
 		"	if other := g.flights.find(c.key); other != nil {\n		g.flights.remove(other)\n	}\n	if c.done == nil",
 	}},
-	{"a record is used again although somebody waits for it", []actor{{schedDo, 0}, {schedDo, 0}, {schedCanceled, 0}}, "call.go", []string{
+	{"a record is used again although a caller waits for it", []actor{{schedDo, 0}, {schedDo, 0}, {schedCanceled, 0}}, "call.go", []string{
 		"	for _, ch := range c.chans {\n		ch <- out.result()\n	}\n",
 		"	for _, ch := range c.chans {\n		ch <- out.result()\n	}\n" +
 			"	g.mu.Lock()\n	c.done, c.chans, c.cancel, c.ended, c.spawned, c.callers = nil, nil, nil, false, false, 1\n	g.reuseLocked(c)\n	g.mu.Unlock()\n",
@@ -64,13 +64,13 @@ var wrongVersions = []wrongVersion{
 	{"Invalidate does not forget a second time", []actor{{schedFill, 0}, {schedFill, 0}, {schedFill, 0}, {schedWrite, 0}}, "fill.go", []string{
 		"	cache.Delete(key)\n	g.Forget(key)", "	cache.Delete(key)\n	//",
 	}},
-	{"the last caller leaves and nothing is canceled", []actor{{schedDoContext, 0}, {schedCanceled, 0}}, "context.go", []string{
+	{"the last caller leaves and fn's context is not canceled", []actor{{schedDoContext, 0}, {schedCanceled, 0}}, "context.go", []string{
 		"	if abandoned {\n		c.cancel()\n", "	if abandoned {\n",
 	}},
-	{"whether to store is asked by the key", []actor{{schedFill, 0}, {schedDo, 0}, {schedWrite, 0}}, "fill.go", []string{
+	{"whether to store is looked up by the key", []actor{{schedFill, 0}, {schedDo, 0}, {schedWrite, 0}}, "fill.go", []string{
 		"	c.storing = c.place != nowhere\n", "	c.storing = g.flights.find(c.key) != nil\n",
 	}},
-	{"the outcome is written when the waiters are awake", []actor{{schedDo, 0}, {schedDo, 0}}, "call.go", []string{
+	{"the outcome is written after the waiters are woken", []actor{{schedDo, 0}, {schedDo, 0}}, "call.go", []string{
 		"		c.out = *out\n		close(c.done)\n", "		close(c.done)\n		g.mu.Lock()\n		c.out = *out\n		g.mu.Unlock()\n",
 	}},
 	{"a caller leaves a flight that has ended", []actor{{schedDo, 0}, {schedCanceled, 0}}, "context.go", []string{
