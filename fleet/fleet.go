@@ -169,7 +169,8 @@ func (g *Group[V]) Stats() Stats {
 
 // warn logs a message once.
 func (g *Group[V]) warn(msg string, err error) {
-	if _, logged := g.warned.LoadOrStore(msg, true); !logged {
+	_, logged := g.warned.LoadOrStore(msg, true)
+	if !logged {
 		slog.Warn("fleet: "+msg, "engine", g.client.engine.String(), "error", err)
 	}
 }

@@ -178,7 +178,8 @@ func (f *flight[V]) await() (v V, err error) {
 		return v, &RemoteError{Message: string(r.body)}
 	case done:
 		var got V
-		if err := g.codec.Unmarshal(r.body, &got); err == nil {
+		err := g.codec.Unmarshal(r.body, &got)
+		if err == nil {
 			g.received.Add(1)
 			return got, nil
 		}

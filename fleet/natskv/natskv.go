@@ -51,7 +51,8 @@ func Open(ctx context.Context, js jetstream.JetStream, bucket string) (*Engine, 
 	}
 	e := &Engine{conn: js.Conn(), bucket: bucket, subjects: "$KV." + bucket + "."}
 	cfg, err := within(ctx, func() (cfg jetstream.KeyValueConfig, err error) {
-		if e.kv, err = js.KeyValue(ctx, bucket); err != nil {
+		e.kv, err = js.KeyValue(ctx, bucket)
+		if err != nil {
 			return cfg, err
 		}
 		status, err := e.kv.Status(ctx)
