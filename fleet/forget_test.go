@@ -500,3 +500,43 @@ func TestOneSlowRequestDoesNotMakeAnEngineSilent(t *testing.T) {
 		l.want(t, "the slow one", "v")
 	})
 }
+
+// A holder whose watch is lost watches again soon, and so hears of a Forget long
+// before its next renewal.
+func TestForgetReachesAHolderWhoseWatchWasLost(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		old := n[0].begin(t, "k")
+		settle()
+		n[0].line.LoseWatches()
+		time.Sleep(2 * time.Second)
+		n[1].forget(t, "k")
+		time.Sleep(news)
+		wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
+		old.give("old")
+		old.want(t, "the caller from before", "old")
+	})
+}
+
+// If a result cannot be sent, its process releases the key as soon as it can,
+// so that the others need not wait for the end of the lease.
+func TestResultThatCannotBeSentReleasesTheKey(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		l := n[0].begin(t, "k")
+		there := n[1].ask(t, "k")
+		settle()
+		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Lost: true}})
+		l.give("v")
+		l.want(t, "where fn ran", "v")
+		if s := n[0].Stats(); s.Unsent != 1 {
+			t.Errorf("%d results unsent, want 1", s.Unsent)
+		}
+		n[0].line.SetLine(good)
+		back := time.Now()
+		there.awaitFn(t)
+		if d := time.Since(back); d > timeout+2*time.Second {
+			t.Errorf("another process loaded %v after the line was good, want the EngineTimeout of 2s and two seconds at most", d)
+		}
+		there.give("its own")
+		there.want(t, "elsewhere", "its own")
+	})
+}
