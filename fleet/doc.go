@@ -47,7 +47,8 @@
 // its callers; with [RequireEngine] it returns [ErrUnavailable]. It does so at
 // once if the connection is known to be down, and otherwise after the
 // [EngineTimeout]. A Forget in another process cannot reach such a load, so
-// later calls join the load only until the engine answers again.
+// later calls join the load only until a request is answered again, which takes
+// up to half a lease once the engine is back.
 //
 // # Rules for fn
 //

@@ -49,11 +49,13 @@ func New[V any](e engine.Engine, opts ...Option) (*Group[V], error) {
 	}
 	g := &Group[V]{options: defaults}
 	for _, opt := range opts {
-		if err := opt(&g.options); err != nil {
+		err := opt(&g.options)
+		if err != nil {
 			return nil, err
 		}
 	}
-	if err := g.check(e.Limits()); err != nil {
+	err := g.check(e.Limits())
+	if err != nil {
 		return nil, fmt.Errorf("fleet: %v: %w", e, err)
 	}
 	g.client = newClient(e, g.timeout, g.lease/2)

@@ -24,7 +24,8 @@ import (
 //	absent, free, moved, finished   pending    a process that asks: its claim
 //	pending                         pending    the holder: a renewal, every half lease
 //	pending                         finished   the holder: how fn ended
-//	pending                         free       the holder: its callers have left, or its result could not be written
+//	pending                         free       its process: the callers have left, the result could not be
+//	                                           written, or the claim arrived while fn ran
 //	pending                         free       the engine: the lease has ended
 //	pending                         moved      Forget
 //	free, moved, finished           absent     the engine: the time to live is over
@@ -33,13 +34,15 @@ import (
 // was stored.
 //
 // Before Forget writes moved, it copies the pending record to a part of its
-// own, named by the load's token. There the holder continues as above, and the
-// processes that wait for that load follow it. That part is never claimed.
+// own, named by the load's token: at first for a second, then for what is left
+// of the lease, or free if nothing is left. There the holder continues as
+// above, and the processes that wait for that load follow it. That part is never
+// claimed.
 //
 // A load that began before a Forget must not be joined after it. So a load has
 // to have a record that Forget can find, from before fn begins. If it has none,
 // because the engine did not answer or has lost the record, calls join the load
-// only until the engine answers again (see [flight.tend]); and a claim that
+// only until the engine answers a request again (see [flight.tend]); and a claim that
 // arrives while fn runs is not used (see [flight.settle]).
 
 // A flight is one execution of the Group callers: it answers the calls for a
@@ -91,7 +94,8 @@ func (f *flight[V]) acquire() (v V, err error) {
 	if f.view.seen[current].State == pending {
 		return f.await()
 	}
-	if err := f.group.client.available(); err != nil {
+	err = f.group.client.available()
+	if err != nil {
 		return f.withoutEngine(err)
 	}
 	f.claim, f.sent = claimUnknown, time.Now()
@@ -104,7 +108,8 @@ func (f *flight[V]) acquire() (v V, err error) {
 		f.claim, f.leaseEnd = claimMade, f.sent.Add(f.group.lease)
 	case errors.Is(err, engine.ErrTaken):
 		f.claim = claimNone
-		if err := f.view.fetch(f.ctx, ""); err != nil {
+		err = f.view.fetch(f.ctx, "")
+		if err != nil {
 			return f.withoutEngine(err)
 		}
 		f.firstAsked()
@@ -224,7 +229,8 @@ func (f *flight[V]) outcome() (record, error) {
 		if r.State == free && !v.fresh {
 			// It is tempting to take the load for lost, but the update that
 			// shows its new part may still be on its way.
-			if err := v.fetch(f.ctx, f.awaited); err != nil {
+			err := v.fetch(f.ctx, f.awaited)
+			if err != nil {
 				return record{}, err
 			}
 			part, r = v.find(f.awaited)
@@ -252,7 +258,8 @@ func (f *flight[V]) outcome() (record, error) {
 		case <-overdue.C:
 			v.stopWatching() // it may be broken
 			v.watch()
-			if err := v.fetch(f.ctx, f.awaited); err != nil {
+			err := v.fetch(f.ctx, f.awaited)
+			if err != nil {
 				return record{}, err
 			}
 			heard = 0

@@ -476,6 +476,34 @@ func TestBrokenEngineCostsFewGoroutines(t *testing.T) {
 	})
 }
 
+// An engine that cannot serve is left alone for half a lease, as a silent one is.
+func TestBrokenEngineIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := enginetest.NewFake(enginetest.FakeOptions{})
+		defer store.Close()
+		e := &counted{Engine: refusesAll{refusesWrites{store.Connect()}}}
+		g, err := fleet.New[string](e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			if v, err, _ := g.DoContext(t.Context(), "k", returns("v")); v != "v" || err != nil {
+				t.Fatalf("DoContext: %q, %v, want v", v, err)
+			}
+		}
+		if n := e.writes.Load(); n != 1 {
+			t.Errorf("%d claims of 100 calls, want 1", n)
+		}
+		time.Sleep(2 * lease)
+	})
+}
+
+type refusesAll struct{ refusesWrites }
+
+func (refusesAll) Latest(context.Context, engine.Name) (engine.Entry, error) {
+	return engine.Entry{}, errors.New("refused")
+}
+
 type refusesWrites struct{ *enginetest.Conn }
 
 func (refusesWrites) Write(context.Context, engine.Name, engine.Put) (uint64, error) {

@@ -27,8 +27,8 @@ package fleet_test
 //
 // It is run like this, also with -race:
 //
-//	go test -run '^TestSimulation$' -v . -sim 10m      # new scripts each time
-//	go test -run '^TestSimulation$' -v . -seed 123     # one script again
+//	go test -run '^TestSimulation$' -timeout 0 -v . -sim 10m   # new scripts each time
+//	go test -run '^TestSimulation$' -v . -seed 123              # one script again
 //
 // When something is wrong, actions are taken away for as long as it stays wrong,
 // and the small script is printed with what happened in it. A seed determines
@@ -378,7 +378,7 @@ func TestSimulation(t *testing.T) {
 		}
 		return
 	}
-	seed, limit := uint64(0), 20*time.Second
+	seed, limit := uint64(0), 30*time.Second
 	switch {
 	case *simFor != 0:
 		seed, limit = uint64(time.Now().UnixNano()), *simFor

@@ -74,13 +74,12 @@ func (v *view) write(ctx context.Context, part string, r record, ttl time.Durati
 // The order matters: a Forget writes the new part first, so a load that is no
 // longer current is found there.
 func (v *view) fetch(ctx context.Context, token string) error {
-	if err := v.fetchPart(ctx, current); err != nil {
-		return err
+	err := v.fetchPart(ctx, current)
+	if err == nil && token != "" && v.seen[current].Token != token {
+		err = v.fetchPart(ctx, token)
 	}
-	if token != "" && v.seen[current].Token != token {
-		if err := v.fetchPart(ctx, token); err != nil {
-			return err
-		}
+	if err != nil {
+		return err
 	}
 	v.fresh = true
 	return nil

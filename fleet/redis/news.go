@@ -237,9 +237,9 @@ func (e *Engine) subscribe(ps *goredis.PubSub) error {
 	return nil
 }
 
-// confirm has the watches of a key look what is there, now that the server sends
-// what comes. Where an earlier request is still to be confirmed, they look too
-// early, and look again at the last confirmation.
+// confirm makes the watches of a key read what is stored, now that the server
+// sends what is published from here on. If another request for the same channel
+// is not yet confirmed, they read too early, and read again when it is.
 func (e *Engine) confirm(m *goredis.Subscription) {
 	if m.Kind != "subscribe" {
 		return
@@ -264,7 +264,7 @@ func (e *Engine) deliver(m *goredis.Message) {
 	}
 	for w := range t.watches {
 		if err != nil {
-			w.post(news{subscribed: true}) // a message of an unknown form; look what is there
+			w.post(news{subscribed: true}) // a message of an unknown form: read what is stored
 		} else {
 			w.post(news{record: r})
 		}

@@ -91,8 +91,8 @@ type Engine interface {
 
 	// Down returns a channel that is closed when the connection is known to
 	// be down. If it is down now, the channel is closed already; when it is up
-	// again, a new call returns a new channel. After Close it is down forever. An engine that cannot tell returns a channel that is never
-	// closed, or nil.
+	// again, a new call returns a new channel. After Close it is down forever.
+	// An engine that cannot tell returns a channel that is never closed, or nil.
 	Down() <-chan struct{}
 
 	// Limits returns what the engine can do. It does not change.

@@ -285,7 +285,7 @@ func TestSuiteFindsWrongEngines(t *testing.T) {
 
 // The Fake's faults are what their documentation says.
 func TestFakeFaults(t *testing.T) {
-	name := engine.Name{Key: "k", Part: "now"}
+	name := engine.Name{Key: "k", Part: "current"}
 	put := engine.Put{Data: []byte("a"), TTL: time.Minute}
 	const patience = 2 * time.Second
 	write := func(c *enginetest.Conn, put engine.Put) error {
@@ -383,7 +383,7 @@ func TestFakeRestore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := enginetest.NewFake(enginetest.FakeOptions{})
 		defer f.Close()
-		c, name := f.Connect(), engine.Name{Key: "k", Part: "now"}
+		c, name := f.Connect(), engine.Name{Key: "k", Part: "current"}
 		revs := make(map[uint64]bool)
 		write := func(expect uint64) uint64 {
 			t.Helper()

@@ -387,7 +387,7 @@ func (s *suite) claim(put engine.Put) (rev uint64) {
 	return rev
 }
 
-var k = engine.Name{Key: "k", Part: "now"}
+var k = engine.Name{Key: "k", Part: "current"}
 
 func (s *suite) create() {
 	rev := s.put(s.c, k, engine.Put{Data: []byte("a")})
@@ -664,7 +664,7 @@ func (s *suite) latestReflectsEveryWrite() {
 
 func (s *suite) watchBeginsWithWhatIsStored() {
 	want := make(map[string]engine.Entry)
-	for _, part := range []string{"now", "ABC", "abc", "token1", "token2"} {
+	for _, part := range []string{"current", "ABC", "abc", "token1", "token2"} {
 		name := engine.Name{Key: "k", Part: part}
 		rev := s.put(s.c, name, engine.Put{Data: []byte("old")})
 		switch part {
@@ -703,7 +703,7 @@ func (s *suite) watchChangesInOrder() {
 	ch, own := s.watch(s.connect(), "k"), s.watch(s.c, "k")
 	last := make(map[string]uint64)
 	for i := range 30 {
-		name := engine.Name{Key: "k", Part: []string{"now", "token"}[i%2]}
+		name := engine.Name{Key: "k", Part: []string{"current", "token"}[i%2]}
 		data := fmt.Sprint(i)
 		if i%5 == 4 {
 			data = ""
@@ -862,11 +862,11 @@ func (s *suite) anyKey() {
 	watches := make([]<-chan engine.Entry, len(keys))
 	for i, key := range keys {
 		watches[i] = s.watch(watcher, key)
-		revs[i] = s.put(s.c, engine.Name{Key: key, Part: "now"}, engine.Put{Data: fmt.Append(nil, i)})
+		revs[i] = s.put(s.c, engine.Name{Key: key, Part: "current"}, engine.Put{Data: fmt.Append(nil, i)})
 	}
 	for i, key := range keys {
 		what := fmt.Sprintf("key %d, %.20q", i, key)
-		s.want(what, s.latest(s.c, engine.Name{Key: key, Part: "now"}), revs[i], fmt.Sprint(i))
+		s.want(what, s.latest(s.c, engine.Name{Key: key, Part: "current"}), revs[i], fmt.Sprint(i))
 		s.want(what+", watched", s.next(what, watches[i]), revs[i], fmt.Sprint(i))
 	}
 	// If a watch had the news of another key, that would come before these.
@@ -1060,7 +1060,7 @@ func (s *suite) limitsAndString() {
 // works waits until the engine works, which may take a while after a fault.
 func (s *suite) works(c *conn) {
 	s.Helper()
-	fine := engine.Name{Key: "afterwards", Part: "now"}
+	fine := engine.Name{Key: "afterwards", Part: "current"}
 	ctx, cancel := s.context()
 	defer cancel()
 	s.until("a Write that succeeds", func() bool {
@@ -1221,7 +1221,7 @@ func (s *suite) stopAndStartWithAWatch() {
 	start()
 	s.works(s.c)
 	s.recovers(ch, k)
-	s.recovers(idle, engine.Name{Key: "idle", Part: "now"})
+	s.recovers(idle, engine.Name{Key: "idle", Part: "current"})
 }
 
 func (s *suite) expiryWhileStopped() {
