@@ -185,6 +185,7 @@ func TestBucketMadeAnewMidFlight(t *testing.T) {
 				l2.running(t)
 				l.give("old")
 				l2.give("anew")
+				l.give("anew") // in case it loads once more
 				// The holder has found its record gone, and may not know of the
 				// other load; then it returns its own value.
 				if a := old.wait(t); a.err != nil || a.v != "old" && a.v != "anew" {
