@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"example.com/singleflight/fleet"
+	"example.com/singleflight/fleet/natskv"
 )
 
 // Groups on a real server. What a Group does with any engine is tested in
@@ -175,7 +176,10 @@ func TestBucketMadeAnewMidFlight(t *testing.T) {
 			if err := w.js.DeleteKeyValue(t.Context(), bucket); err != nil {
 				t.Fatal(err)
 			}
-			create(t, w.js, jetstream.KeyValueConfig{})
+			// The server may refuse for as long as it removes the old one's files.
+			until(t, "the new bucket", func() bool {
+				return natskv.CreateBucket(t.Context(), w.js, jetstream.KeyValueConfig{Bucket: bucket}) == nil
+			})
 			if taken {
 				l3, third, _ := begin(t, w.g[2], "k")
 				time.Sleep(3 * time.Second)
