@@ -20,11 +20,10 @@ import (
 // of the other.
 func (f *flight[V]) load() (V, error) {
 	v, err, superseded := f.lead()
-	if !superseded {
-		return v, err
+	if superseded {
+		return f.await()
 	}
-	f.newToken()
-	return f.await()
+	return v, err
 }
 
 // lead runs fn while keepLease tends the lease, and publishes how fn ended.
