@@ -25,6 +25,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"example.com/singleflight/fleet"
+	"example.com/singleflight/fleet/internal/fleettest"
 	"example.com/singleflight/fleet/natskv"
 )
 
@@ -69,7 +70,7 @@ func newCluster(t testing.TB) *cluster {
 		c.start(i)
 	}
 	c.js = dial(t, c.urls(0))
-	until(t, "the bucket", func() bool {
+	fleettest.Until(t, "the bucket", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		return natskv.CreateBucket(ctx, c.js, jetstream.KeyValueConfig{Bucket: bucket, Replicas: 3}) == nil
@@ -97,7 +98,7 @@ func (c *cluster) urls(i int) string {
 func (c *cluster) leader() int {
 	c.t.Helper()
 	leader := -1
-	until(c.t, "a leader", func() bool {
+	fleettest.Until(c.t, "a leader", func() bool {
 		for i, s := range c.srv {
 			if s != nil && s.JetStreamIsStreamLeader(server.DEFAULT_GLOBAL_ACCOUNT, "KV_"+bucket) {
 				leader = i
@@ -111,7 +112,7 @@ func (c *cluster) leader() int {
 // settled waits until the nodes that run have a leader and are in step.
 func (c *cluster) settled() {
 	c.t.Helper()
-	until(c.t, "nodes in step", func() bool {
+	fleettest.Until(c.t, "nodes in step", func() bool {
 		led := false
 		for _, s := range c.srv {
 			if s == nil {
@@ -130,13 +131,13 @@ func (c *cluster) settled() {
 // while a load is under way. Processes that are connected to the lost node load
 // without the engine; the others do not notice.
 func TestCluster(t *testing.T) {
-	slow(t)
+	fleettest.Slow(t)
 	t.Parallel()
 	c := newCluster(t)
 	var groups []*fleet.Group[string]
 	for i := range 6 {
 		js := dial(t, c.urls(i%3), nats.DontRandomize())
-		groups = append(groups, newGroup[string](t, js, fleet.Lease(4*patience), fleet.Linger(time.Minute), fleet.EngineTimeout(patience)))
+		groups = append(groups, newGroup[string](t, js, fleet.Lease(4*fleettest.Patience), fleet.Linger(time.Minute), fleet.EngineTimeout(fleettest.Patience)))
 	}
 	round := 0
 	one := func(what string, lose int) {
@@ -146,16 +147,16 @@ func TestCluster(t *testing.T) {
 		begun := make(chan int, len(groups))
 		release := make(chan struct{})
 		var before fleet.Stats
-		var calls []*call
+		var calls []*fleettest.Call
 		for i, g := range groups {
 			before.Fallbacks += g.Stats().Fallbacks
-			calls = append(calls, start(t, g, key, func(context.Context) (string, error) {
+			calls = append(calls, fleettest.Start(t, g, key, func(context.Context) (string, error) {
 				begun <- i
 				<-release
 				return fmt.Sprint(key, " by ", i), nil
 			}))
 		}
-		until(t, "six watches "+what, func() bool { return watches(c.js, key) == 6 })
+		fleettest.Until(t, "six watches "+what, func() bool { return watches(c.js, key) == 6 })
 		if lose >= 0 {
 			c.stop(lose)
 			c.settled()
@@ -163,11 +164,11 @@ func TestCluster(t *testing.T) {
 		close(release)
 		by := make(map[string]int)
 		for i, call := range calls {
-			a := call.wait(t)
-			if a.err != nil || !strings.HasPrefix(a.v, key+" by ") {
+			a := call.Wait(t)
+			if a.Err != nil || !strings.HasPrefix(a.V, key+" by ") {
 				t.Errorf("%s: caller %d got %+v", what, i, a)
 			}
-			by[a.v]++
+			by[a.V]++
 		}
 		var after fleet.Stats
 		for _, g := range groups {
@@ -204,16 +205,16 @@ func TestCluster(t *testing.T) {
 	strict := newGroup[string](t, js, fleet.EngineTimeout(500*time.Millisecond), fleet.RequireEngine())
 	last := slices.IndexFunc(c.srv[:], func(s *server.Server) bool { return s != nil })
 	c.stop(last)
-	if v, err, _ := hasty.DoContext(t.Context(), "alone", returns("v")); v != "v" || err != nil {
+	if v, err, _ := hasty.DoContext(t.Context(), "alone", fleettest.Returns("v")); v != "v" || err != nil {
 		t.Errorf("with one node: %q, %v, want v", v, err)
 	}
-	if _, err, _ := strict.DoContext(t.Context(), "strict", never); !errors.Is(err, fleet.ErrUnavailable) {
+	if _, err, _ := strict.DoContext(t.Context(), "strict", fleettest.Never); !errors.Is(err, fleet.ErrUnavailable) {
 		t.Errorf("with one node, and RequireEngine: %v, want ErrUnavailable", err)
 	}
 	c.start(last)
 	c.settled()
-	until(t, "the engine to be back", func() bool {
-		_, err, _ := strict.DoContext(t.Context(), "strict", returns("v"))
+	fleettest.Until(t, "the engine to be back", func() bool {
+		_, err, _ := strict.DoContext(t.Context(), "strict", fleettest.Returns("v"))
 		return err == nil
 	})
 }
@@ -229,7 +230,9 @@ type node struct {
 
 func serveNode(raw string) {
 	var n node
-	fatal(json.Unmarshal([]byte(raw), &n))
+	if err := json.Unmarshal([]byte(raw), &n); err != nil {
+		panic(err)
+	}
 	s, err := server.NewServer(&server.Options{
 		ServerName: n.Name,
 		Host:       "127.0.0.1", Port: n.Port,
@@ -238,7 +241,9 @@ func serveNode(raw string) {
 		Routes:  server.RoutesFromStr(strings.Join(n.Routes, ",")),
 		NoSigs:  true, NoLog: true,
 	})
-	fatal(err)
+	if err != nil {
+		panic(err)
+	}
 	s.Start()
 	io.Copy(io.Discard, os.Stdin) // until the test ends
 	os.Exit(0)
@@ -248,7 +253,7 @@ func serveNode(raw string) {
 // seconds, is lost. The load's own callers have its result; the
 // others do not wait for the end of the lease, but load again.
 func TestLeaderKilledMidFlight(t *testing.T) {
-	slow(t)
+	fleettest.Slow(t)
 	t.Parallel()
 	var nodes [3]*node
 	var routes []string
@@ -278,13 +283,13 @@ func TestLeaderKilledMidFlight(t *testing.T) {
 	}
 	all := []string{url(nodes[0]), url(nodes[1]), url(nodes[2])}
 	js := dial(t, strings.Join(all, ","), nats.RetryOnFailedConnect(true))
-	until(t, "the bucket", func() bool {
+	fleettest.Until(t, "the bucket", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		return natskv.CreateBucket(ctx, js, jetstream.KeyValueConfig{Bucket: bucket, Replicas: 3}) == nil
 	})
 	var leader string
-	until(t, "a leader with replicas in step", func() bool {
+	fleettest.Until(t, "a leader with replicas in step", func() bool {
 		s, err := js.Stream(t.Context(), "KV_"+bucket)
 		if err != nil {
 			return false
@@ -300,20 +305,20 @@ func TestLeaderKilledMidFlight(t *testing.T) {
 		own := dial(t, url(nodes[(lead+1+i)%3])+","+url(nodes[(lead+2-i)%3]), nats.DontRandomize())
 		groups = append(groups, newGroup[string](t, own, fleet.Lease(lease), fleet.EngineTimeout(time.Second)))
 	}
-	l, here, _ := begin(t, groups[0], "k")
-	l2 := newLoader()
-	there := start(t, groups[1], "k", l2.fn)
-	until(t, "both watches", func() bool { return watches(js, "k") == 2 })
+	l, here, _ := fleettest.Begin(t, groups[0], "k")
+	l2 := fleettest.NewLoader()
+	there := fleettest.Start(t, groups[1], "k", l2.Fn)
+	fleettest.Until(t, "both watches", func() bool { return watches(js, "k") == 2 })
 
 	nodes[lead].cmd.Process.Kill()
 	killed := time.Now()
-	l.give("v")
-	here.want(t, "where fn ran", "v")
+	l.Give("v")
+	here.Want(t, "where fn ran", "v")
 	if d := time.Since(killed); d > 10*time.Second {
 		t.Errorf("where fn ran its caller waited %v for the engine, want 2s or so", d)
 	}
-	l2.give("again")
-	if a := there.wait(t); a.err != nil || a.v != "v" && a.v != "again" {
+	l2.Give("again")
+	if a := there.Wait(t); a.Err != nil || a.V != "v" && a.V != "again" {
 		t.Errorf("elsewhere: %+v, want a value", a)
 	}
 	// Its watch may have been with the leader: the renewal is overdue after

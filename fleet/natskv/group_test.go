@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"example.com/singleflight/fleet"
+	"example.com/singleflight/fleet/internal/fleettest"
 	"example.com/singleflight/fleet/natskv"
 )
 
@@ -25,17 +26,17 @@ import (
 func TestNothingStaysInTheBucket(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	w.g[0].DoContext(t.Context(), "done", returns("v"))
+	w.g[0].DoContext(t.Context(), "done", fleettest.Returns("v"))
 	w.g[0].DoContext(t.Context(), "failed", func(context.Context) (string, error) { return "", errors.New("broken") })
-	_, released, _ := begin(t, w.g[0], "released")
-	l, forgotten, _ := begin(t, w.g[0], "forgotten")
-	released.cancel()
+	_, released, _ := fleettest.Begin(t, w.g[0], "released")
+	l, forgotten, _ := fleettest.Begin(t, w.g[0], "forgotten")
+	released.Cancel()
 	if err := w.g[0].Forget(t.Context(), "forgotten"); err != nil {
 		t.Fatal(err)
 	}
-	l.give("v")
-	forgotten.want(t, "the caller", "v")
-	until(t, "the release", func() bool { return w.g[0].Stats().Callers.Running == 0 })
+	l.Give("v")
+	forgotten.Want(t, "the caller", "v")
+	fleettest.Until(t, "the release", func() bool { return w.g[0].Stats().Callers.Running == 0 })
 	ended := time.Now()
 	last := w.info().State.LastSeq
 	if last < 10 {
@@ -57,7 +58,7 @@ func TestManyCallersCostTheEngineOne(t *testing.T) {
 	const callers = 1000
 	w := newWorld(t, 2, fleet.Lease(time.Hour)) // no renewals
 	for i, g := range w.g[:2] {
-		g.DoContext(t.Context(), fmt.Sprint("warm", i), returns("v"))
+		g.DoContext(t.Context(), fmt.Sprint("warm", i), fleettest.Returns("v"))
 	}
 	w.watched(0)
 	w.empty()
@@ -85,26 +86,26 @@ func TestManyCallersCostTheEngineOne(t *testing.T) {
 		return n
 	}
 	writes := w.info().State.LastSeq
-	l := newLoader()
-	crowd := func(g *fleet.Group[string], fn func(context.Context) (string, error)) (calls []*call) {
+	l := fleettest.NewLoader()
+	crowd := func(g *fleet.Group[string], fn func(context.Context) (string, error)) (calls []*fleettest.Call) {
 		for range callers {
-			calls = append(calls, start(t, g, "k", fn))
+			calls = append(calls, fleettest.Start(t, g, "k", fn))
 		}
-		until(t, "all callers", func() bool { return g.Stats().Callers.Joined == callers-1 })
+		fleettest.Until(t, "all callers", func() bool { return g.Stats().Callers.Joined == callers-1 })
 		return calls
 	}
 
 	apiBefore, msgsBefore := api(), msgs()
-	here := crowd(w.g[0], l.fn)
-	l.running(t)
-	until(t, "the watch", func() bool { return api() == apiBefore+1 })
-	there := crowd(w.g[1], never)
-	until(t, "the other's watch", func() bool { return api() == apiBefore+2 })
-	l.give("v")
+	here := crowd(w.g[0], l.Fn)
+	l.Running(t)
+	fleettest.Until(t, "the watch", func() bool { return api() == apiBefore+1 })
+	there := crowd(w.g[1], fleettest.Never)
+	fleettest.Until(t, "the other's watch", func() bool { return api() == apiBefore+2 })
+	l.Give("v")
 	for _, c := range append(here, there...) {
-		c.want(t, "a caller", "v")
+		c.Want(t, "a caller", "v")
 	}
-	until(t, "the end of the watches", func() bool { return api() == apiBefore+4 })
+	fleettest.Until(t, "the end of the watches", func() bool { return api() == apiBefore+4 })
 	if n := msgs() - msgsBefore; n != 8 {
 		t.Errorf("%d callers: %d messages, want 8: claim, watch, result, end of the watch; claim, read, watch, end of the watch", 2*callers, n)
 	}
@@ -121,40 +122,40 @@ func TestServerStoppedAndRestartedMidFlight(t *testing.T) {
 	patient := []fleet.Option{fleet.Lease(4 * time.Hour), fleet.EngineTimeout(time.Hour)}
 	w := newWorld(t, 3, patient...)
 	w.join(append(patient, fleet.RequireEngine())...)
-	l, loading, _ := begin(t, w.g[0], "k")
-	l2 := newLoader()
+	l, loading, _ := fleettest.Begin(t, w.g[0], "k")
+	l2 := fleettest.NewLoader()
 	w.watched(1)
-	waiting := []*call{start(t, w.g[1], "k", l2.fn), start(t, w.g[2], "k", l2.fn)}
-	strict := start(t, w.g[3], "k", never)
+	waiting := []*fleettest.Call{fleettest.Start(t, w.g[1], "k", l2.Fn), fleettest.Start(t, w.g[2], "k", l2.Fn)}
+	strict := fleettest.Start(t, w.g[3], "k", fleettest.Never)
 	w.watched(4)
 	stop(w.srv)
 	stopped := time.Now()
-	l2.running(t)
-	l2.running(t)
+	l2.Running(t)
+	l2.Running(t)
 	if d := time.Since(stopped); d > 5*time.Second {
 		t.Errorf("fell back after %v, want at once", d)
 	}
-	l2.give("own")
-	l2.give("own")
+	l2.Give("own")
+	l2.Give("own")
 	for i, c := range waiting {
-		c.want(t, fmt.Sprintf("waiter %d", i), "own")
-		wantStats(t, "a waiter", w.g[1+i], fleet.Stats{Loads: 1, Fallbacks: 1})
+		c.Want(t, fmt.Sprintf("waiter %d", i), "own")
+		fleettest.WantStats(t, "a waiter", w.g[1+i], fleet.Stats{Loads: 1, Fallbacks: 1})
 	}
-	if a := strict.wait(t); !errors.Is(a.err, fleet.ErrUnavailable) {
+	if a := strict.Wait(t); !errors.Is(a.Err, fleet.ErrUnavailable) {
 		t.Errorf("a waiter with RequireEngine: %+v, want ErrUnavailable", a)
 	}
 
 	w.srv = serve(t, w.opts)
 	for _, e := range w.e {
-		until(t, "the connections", func() bool { return !isClosed(e.Down()) })
+		fleettest.Until(t, "the connections", func() bool { return !isClosed(e.Down()) })
 	}
 	// The load that was under way has kept its lease.
-	there := start(t, w.g[1], "k", never)
-	until(t, "the caller to wait", func() bool { return watches(w.js, "k") >= 1 })
-	l.give("v")
-	loading.want(t, "the process that went on loading", "v")
-	there.want(t, "a call after the restart", "v")
-	wantStats(t, "the process that went on loading", w.g[0], fleet.Stats{Loads: 1})
+	there := fleettest.Start(t, w.g[1], "k", fleettest.Never)
+	fleettest.Until(t, "the caller to wait", func() bool { return watches(w.js, "k") >= 1 })
+	l.Give("v")
+	loading.Want(t, "the process that went on loading", "v")
+	there.Want(t, "a call after the restart", "v")
+	fleettest.WantStats(t, "the process that went on loading", w.g[0], fleet.Stats{Loads: 1})
 }
 
 // The bucket is deleted and made anew while a load is under way: its
@@ -167,40 +168,40 @@ func TestBucketMadeAnewMidFlight(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, 3, fleet.Lease(2*time.Second), fleet.EngineTimeout(500*time.Millisecond), fleet.Linger(time.Hour))
 			for i := range 10 {
-				w.g[0].DoContext(t.Context(), fmt.Sprint(i), returns("v")) // so that the old revisions are higher
+				w.g[0].DoContext(t.Context(), fmt.Sprint(i), fleettest.Returns("v")) // so that the old revisions are higher
 			}
-			l, old, _ := begin(t, w.g[0], "k")
-			l2 := newLoader()
-			there := start(t, w.g[1], "k", l2.fn)
-			until(t, "both watches", func() bool { return watches(w.js, "k") == 2 })
+			l, old, _ := fleettest.Begin(t, w.g[0], "k")
+			l2 := fleettest.NewLoader()
+			there := fleettest.Start(t, w.g[1], "k", l2.Fn)
+			fleettest.Until(t, "both watches", func() bool { return watches(w.js, "k") == 2 })
 			if err := w.js.DeleteKeyValue(t.Context(), bucket); err != nil {
 				t.Fatal(err)
 			}
 			// The server may refuse for as long as it removes the old one's files.
-			until(t, "the new bucket", func() bool {
+			fleettest.Until(t, "the new bucket", func() bool {
 				return natskv.CreateBucket(t.Context(), w.js, jetstream.KeyValueConfig{Bucket: bucket}) == nil
 			})
 			if taken {
-				l3, third, _ := begin(t, w.g[2], "k")
-				time.Sleep(3 * time.Second)
-				l3.give("anew")
-				third.want(t, "where it was claimed in the new bucket", "anew")
+				l3, third, _ := fleettest.Begin(t, w.g[2], "k")
+				fleettest.Until(t, "all to wait for it", func() bool { return watches(w.js, "k") == 3 })
+				l3.Give("anew")
+				third.Want(t, "where it was claimed in the new bucket", "anew")
 			} else {
-				l2.running(t)
-				l.give("old")
-				l2.give("anew")
-				l.give("anew") // in case it loads once more
+				l2.Running(t)
+				l.Give("old")
+				l2.Give("anew")
+				l.Give("anew") // in case it loads once more
 				// The holder has found its record gone, and may not know of the
 				// other load; then it returns its own value.
-				if a := old.wait(t); a.err != nil || a.v != "old" && a.v != "anew" {
+				if a := old.Wait(t); a.Err != nil || a.V != "old" && a.V != "anew" {
 					t.Errorf("the holder in the old bucket got %+v, want old or anew", a)
 				}
-				there.want(t, "where it was waited for", "anew")
+				there.Want(t, "where it was waited for", "anew")
 				return
 			}
-			l.give("anew")
-			old.want(t, "the holder in the old bucket", "anew")
-			there.want(t, "where it was waited for", "anew")
+			l.Give("anew")
+			old.Want(t, "the holder in the old bucket", "anew")
+			there.Want(t, "where it was waited for", "anew")
 		})
 	}
 }

@@ -5,13 +5,9 @@
 package natskv_test
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -21,30 +17,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"example.com/singleflight"
 	"example.com/singleflight/fleet"
+	"example.com/singleflight/fleet/internal/fleettest"
 	"example.com/singleflight/fleet/natskv"
 )
-
-// patience is how long tests wait for what must happen, on a busy machine.
-const patience = 30 * time.Second
-
-// until waits for what other goroutines, processes or the server do.
-func until(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !cond(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %v for %s", patience, what)
-		}
-	}
-}
-
-// slow is for tests with processes or clusters, which -short leaves out.
-func slow(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short")
-	}
-}
 
 // serve starts a server that stops with the test. Its port stays the same
 // when it is started again from its options.
@@ -64,7 +40,7 @@ func serve(t testing.TB, opts *server.Options) *server.Server {
 	}
 	s.Start()
 	t.Cleanup(func() { stop(s) })
-	if !s.ReadyForConnections(patience) {
+	if !s.ReadyForConnections(fleettest.Patience) {
 		t.Fatal("the server does not start")
 	}
 	opts.Port = s.Addr().(*net.TCPAddr).Port
@@ -101,7 +77,7 @@ const bucket = "flights"
 func create(t testing.TB, js jetstream.JetStream, cfg jetstream.KeyValueConfig) {
 	t.Helper()
 	cfg.Bucket = bucket
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), fleettest.Patience)
 	defer cancel()
 	if err := natskv.CreateBucket(ctx, js, cfg); err != nil {
 		t.Fatal(err)
@@ -111,7 +87,7 @@ func create(t testing.TB, js jetstream.JetStream, cfg jetstream.KeyValueConfig) 
 // open returns an Engine on the bucket until the test ends.
 func open(t testing.TB, js jetstream.JetStream) *natskv.Engine {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), fleettest.Patience)
 	defer cancel()
 	e, err := natskv.Open(ctx, js, bucket)
 	if err != nil {
@@ -193,13 +169,13 @@ func (w *world) join(opts ...fleet.Option) {
 // watched waits until n flights wait or keep a lease: each has a watch.
 func (w *world) watched(n int) {
 	w.t.Helper()
-	until(w.t, fmt.Sprintf("%d watches", n), func() bool { return w.info().State.Consumers == n })
+	fleettest.Until(w.t, fmt.Sprintf("%d watches", n), func() bool { return w.info().State.Consumers == n })
 }
 
 // empty waits until nothing is left in the bucket.
 func (w *world) empty() {
 	w.t.Helper()
-	until(w.t, "an empty bucket", func() bool { return w.info().State.Msgs == 0 })
+	fleettest.Until(w.t, "an empty bucket", func() bool { return w.info().State.Msgs == 0 })
 }
 
 // watches is how many there are of a key, or -1 if that is unknown. Those of
@@ -222,134 +198,6 @@ func watches(js jetstream.JetStream, key string) int {
 		return -1
 	}
 	return n
-}
-
-// A ledger counts loads outside the engine, and of all processes.
-type ledger string
-
-func newLedger(t testing.TB) ledger { return ledger(filepath.Join(t.TempDir(), "loads")) }
-
-func (l ledger) add(line string) error {
-	f, err := os.OpenFile(string(l), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(f, line)
-	return errors.Join(err, f.Close())
-}
-
-func (l ledger) lines() []string {
-	b, _ := os.ReadFile(string(l))
-	return strings.Fields(string(b))
-}
-
-// An answer is what a caller got.
-type answer struct {
-	v      string
-	err    error
-	shared bool
-	panic  any
-	exited bool
-}
-
-// A call is one in progress.
-type call struct {
-	answer chan answer
-	cancel context.CancelFunc
-}
-
-// start calls DoContext on a goroutine of its own.
-func start(t testing.TB, g *fleet.Group[string], key string, fn func(context.Context) (string, error)) *call {
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
-	c := &call{make(chan answer, 1), cancel}
-	go func() {
-		a := answer{exited: true}
-		defer func() {
-			if p := recover(); p != nil {
-				a.panic, a.exited = p, false
-			}
-			c.answer <- a
-		}()
-		a.v, a.err, a.shared = g.DoContext(ctx, key, fn)
-		a.exited = false
-	}()
-	return c
-}
-
-func (c *call) wait(t testing.TB) answer {
-	t.Helper()
-	select {
-	case a := <-c.answer:
-		return a
-	case <-time.After(patience):
-		t.Fatalf("no answer within %v", patience)
-		panic("unreachable")
-	}
-}
-
-func (c *call) want(t testing.TB, who, v string) {
-	t.Helper()
-	if a := c.wait(t); a.v != v || a.err != nil || a.panic != nil || a.exited {
-		t.Errorf("%s got %+v (%v), want %q", who, a, a.err, v)
-	}
-}
-
-// A loader is a fn that says when it runs, and goes on when told.
-type loader struct {
-	began chan context.Context
-	end   chan func() (string, error)
-}
-
-func newLoader() *loader {
-	return &loader{make(chan context.Context, 100), make(chan func() (string, error), 100)}
-}
-
-func (l *loader) fn(ctx context.Context) (string, error) {
-	l.began <- ctx
-	select {
-	case end := <-l.end:
-		return end()
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
-}
-
-func (l *loader) running(t testing.TB) context.Context {
-	t.Helper()
-	select {
-	case ctx := <-l.began:
-		return ctx
-	case <-time.After(patience):
-		t.Fatalf("no load within %v", patience)
-		panic("unreachable")
-	}
-}
-
-func (l *loader) give(v string) { l.end <- func() (string, error) { return v, nil } }
-
-// begin has g load key, and returns when it does.
-func begin(t *testing.T, g *fleet.Group[string], key string) (*loader, *call, context.Context) {
-	t.Helper()
-	l := newLoader()
-	c := start(t, g, key, l.fn)
-	return l, c, l.running(t)
-}
-
-// never is the fn of a caller that should get another's result.
-func never(context.Context) (string, error) { return "", errors.New("loaded what another was loading") }
-
-func returns(v string) func(context.Context) (string, error) {
-	return func(context.Context) (string, error) { return v, nil }
-}
-
-func wantStats(t *testing.T, who string, g *fleet.Group[string], want fleet.Stats) {
-	t.Helper()
-	got := g.Stats()
-	got.Callers = singleflight.Stats{}
-	if got != want {
-		t.Errorf("%s: stats %+v, want %+v", who, got, want)
-	}
 }
 
 // A line is a network between a client and a server, that can be cut and
@@ -455,20 +303,3 @@ func (l *line) set(heard, said bool) {
 
 func (l *line) cut()  { l.set(false, false) }
 func (l *line) mend() { l.set(true, true) }
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}

@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"example.com/singleflight/fleet/internal/engine"
+	"example.com/singleflight/fleet/internal/fleettest"
 	"example.com/singleflight/fleet/natskv"
 )
 
@@ -51,7 +52,7 @@ func wantData(t testing.TB, e *natskv.Engine, name engine.Name, rev uint64, data
 	if err != nil || got.Part != name.Part || got.Rev != rev || string(got.Data) != data || got.Gone {
 		t.Errorf("Latest(%.20q): %+v, %v, want %q at %d", name.Key, got, err, data, rev)
 	}
-	if d := time.Since(got.Time); d < 0 || d > patience {
+	if d := time.Since(got.Time); d < 0 || d > fleettest.Patience {
 		t.Errorf("Latest(%.20q): written %v ago", name.Key, d)
 	}
 }
@@ -59,7 +60,7 @@ func wantData(t testing.TB, e *natskv.Engine, name engine.Name, rev uint64, data
 // next is what a watch brings next; false if it is closed.
 func next(t testing.TB, updates <-chan engine.Entry) (engine.Entry, bool) {
 	t.Helper()
-	late := time.After(patience)
+	late := time.After(fleettest.Patience)
 	for {
 		select {
 		case u, open := <-updates:
@@ -68,7 +69,7 @@ func next(t testing.TB, updates <-chan engine.Entry) (engine.Entry, bool) {
 			}
 			return u, open
 		case <-late:
-			t.Fatalf("no news within %v", patience)
+			t.Fatalf("no news within %v", fleettest.Patience)
 		}
 	}
 }
@@ -214,7 +215,7 @@ func TestDomainBehindALeafNode(t *testing.T) {
 	to := &url.URL{Scheme: "nats-leaf", Host: fmt.Sprint("127.0.0.1:", hubOpts.LeafNode.Port)}
 	leaf := serve(t, &server.Options{ServerName: "leaf", JetStreamDomain: "leaf",
 		LeafNode: server.LeafNodeOpts{Remotes: []*server.RemoteLeafOpts{{URLs: []*url.URL{to}}}}})
-	until(t, "the leaf node", func() bool { return hub.NumLeafNodes() == 1 })
+	fleettest.Until(t, "the leaf node", func() bool { return hub.NumLeafNodes() == 1 })
 	atLeaf := dial(t, leaf.ClientURL())
 	create(t, atLeaf, jetstream.KeyValueConfig{})
 	js, err := jetstream.NewWithDomain(atLeaf.Conn(), "hub")
@@ -266,8 +267,8 @@ func TestPermissions(t *testing.T) {
 	}
 	next(t, updates)
 	cancel()
-	until(t, "the end of the watch", func() bool { return streamInfo(t, admin).State.Consumers == 0 })
-	until(t, "an empty bucket", func() bool { return streamInfo(t, admin).State.Msgs == 0 })
+	fleettest.Until(t, "the end of the watch", func() bool { return streamInfo(t, admin).State.Consumers == 0 })
+	fleettest.Until(t, "an empty bucket", func() bool { return streamInfo(t, admin).State.Msgs == 0 })
 	if err := denied.Load(); err != nil {
 		t.Errorf("denied: %v", err)
 	}
@@ -344,7 +345,7 @@ func TestWhatWriteSays(t *testing.T) {
 		}},
 		"the connection is down": {js: lost, bucket: bucket, want: engine.ErrUnsent, before: func(*natskv.Engine) {
 			down.drop()
-			until(t, "the client to notice", func() bool { return !lost.Conn().IsConnected() })
+			fleettest.Until(t, "the client to notice", func() bool { return !lost.Conn().IsConnected() })
 		}},
 		"the connection was closed": {js: closed, bucket: bucket, want: engine.ErrClosed, before: func(*natskv.Engine) { closed.Conn().Close() }},
 		"the Engine was closed":     {bucket: bucket, want: engine.ErrClosed, before: func(e *natskv.Engine) { e.Close() }},
@@ -353,7 +354,7 @@ func TestWhatWriteSays(t *testing.T) {
 			tt.js = js
 		}
 		if tt.ctx == nil {
-			tt.ctx = enough(t, patience)
+			tt.ctx = enough(t, fleettest.Patience)
 		}
 		e, err := natskv.Open(t.Context(), tt.js, tt.bucket)
 		if err != nil {
@@ -397,7 +398,7 @@ func TestWriteWaitsForALeader(t *testing.T) {
 		_, err := e.Write(t.Context(), name("k"), engine.Put{Data: []byte("v"), TTL: time.Hour})
 		answered <- err
 	}()
-	until(t, "the write", func() bool { return sent() > before })
+	fleettest.Until(t, "the write", func() bool { return sent() > before })
 	create(t, js, jetstream.KeyValueConfig{})
 	if err := <-answered; err != nil {
 		t.Errorf("Write: %v", err)
@@ -442,7 +443,7 @@ func TestExpiry(t *testing.T) {
 	if u, _ := next(t, updates); u.Rev != rev || len(u.Data) != 0 {
 		t.Errorf("the watch brings %+v, want a release at %d", u, rev)
 	}
-	until(t, "an empty bucket", func() bool { return streamInfo(t, js).State.Msgs == 0 })
+	fleettest.Until(t, "an empty bucket", func() bool { return streamInfo(t, js).State.Msgs == 0 })
 	got, err := e.Latest(t.Context(), engine.Name{Key: "k", Part: "loud"})
 	if want := (engine.Entry{Part: "loud", Gone: true}); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("Latest: %+v, %v, want %+v", got, err, want)
@@ -460,7 +461,7 @@ func TestWatchEnds(t *testing.T) {
 	s, js := newServer(t)
 	watches := func(n int) {
 		t.Helper()
-		until(t, fmt.Sprintf("%d watches", n), func() bool { return streamInfo(t, js).State.Consumers == n })
+		fleettest.Until(t, fmt.Sprintf("%d watches", n), func() bool { return streamInfo(t, js).State.Consumers == n })
 	}
 	gone := func(what string) {
 		t.Helper()
@@ -545,14 +546,14 @@ func TestWatchEndsWhenTheConnectionGoesDown(t *testing.T) {
 	rev := write(t, other, name("k"), 0, "1")
 	next(t, updates)
 	l.drop()
-	wantClosed(t, "the watch", updates, patience)
+	wantClosed(t, "the watch", updates, fleettest.Patience)
 	rev = write(t, other, name("k"), rev, "2")
 	l.mend()
-	until(t, "the connection to be up", func() bool { return !isClosed(e.Down()) })
+	fleettest.Until(t, "the connection to be up", func() bool { return !isClosed(e.Down()) })
 	if u, _ := next(t, e.Watch(t.Context(), "k")); u.Rev != rev || string(u.Data) != "2" {
 		t.Errorf("another watch brings %+v, want 2 at %d", u, rev)
 	}
-	until(t, "the end of the first watch", func() bool { return streamInfo(t, js).State.Consumers == 1 })
+	fleettest.Until(t, "the end of the first watch", func() bool { return streamInfo(t, js).State.Consumers == 1 })
 }
 
 // Contexts.
@@ -589,7 +590,7 @@ func TestSilentServer(t *testing.T) {
 		}
 		before := streamInfo(t, js).State.LastSeq
 		l.mend()
-		until(t, "the write", func() bool { return streamInfo(t, js).State.LastSeq == before+1 })
+		fleettest.Until(t, "the write", func() bool { return streamInfo(t, js).State.LastSeq == before+1 })
 		wantData(t, other, name(key), before+1, "v")
 		wantData(t, e, name(key), before+1, "v")
 	}
@@ -603,7 +604,7 @@ func TestConnectionThatTakesNothing(t *testing.T) {
 	t.Parallel()
 	s, _ := newServer(t)
 	l := newLine(t, s.ClientURL())
-	js := dial(t, l.url(), nats.FlusherTimeout(patience))
+	js := dial(t, l.url(), nats.FlusherTimeout(fleettest.Patience))
 	e := open(t, js)
 	l.cut()
 	value := bytes.Repeat([]byte("x"), 512<<10)
@@ -611,7 +612,7 @@ func TestConnectionThatTakesNothing(t *testing.T) {
 	for i := range 60 {
 		began := time.Now()
 		_, err := e.Write(enough(t, 20*time.Millisecond), name(fmt.Sprint(i)), engine.Put{Data: value, TTL: time.Hour})
-		if d := time.Since(began); d > patience/3 || err == nil {
+		if d := time.Since(began); d > fleettest.Patience/3 || err == nil {
 			t.Fatalf("write %d took %v: %v, want 20ms and an error", i, d, err)
 		}
 		// Whether the client holds its mutex, which the next write needs.
@@ -641,7 +642,7 @@ func TestConnectionThatTakesNothing(t *testing.T) {
 		if err := do(enough(t, 20*time.Millisecond)); !errors.Is(err, errEnough) {
 			t.Errorf("%s: %v, want the cause of the context's end", what, err)
 		}
-		if d := time.Since(began); d > patience/3 {
+		if d := time.Since(began); d > fleettest.Patience/3 {
 			t.Errorf("%s took %v, want 20ms", what, d)
 		}
 	}
@@ -658,7 +659,7 @@ func TestDown(t *testing.T) {
 	e := open(t, js)
 	up := func() {
 		t.Helper()
-		until(t, "the connection to be up", func() bool { return !isClosed(e.Down()) })
+		fleettest.Until(t, "the connection to be up", func() bool { return !isClosed(e.Down()) })
 	}
 	for range 5 {
 		up()
@@ -667,7 +668,7 @@ func TestDown(t *testing.T) {
 			t.Error("another channel while nothing has changed")
 		}
 		l.drop()
-		wantClosed(t, "Down", down, patience)
+		wantClosed(t, "Down", down, fleettest.Patience)
 		if !isClosed(e.Down()) {
 			t.Error("not down while the connection is reconnecting")
 		}
@@ -678,12 +679,12 @@ func TestDown(t *testing.T) {
 	if err := js.Conn().ForceReconnect(); err != nil {
 		t.Fatal(err)
 	}
-	wantClosed(t, "Down at a reconnect that is over at once", reconnecting, patience)
+	wantClosed(t, "Down at a reconnect that is over at once", reconnecting, fleettest.Patience)
 
 	up()
 	down := e.Down()
 	js.Conn().Close()
-	wantClosed(t, "Down", down, patience)
+	wantClosed(t, "Down", down, fleettest.Patience)
 	if !isClosed(e.Down()) {
 		t.Error("not down when the connection was closed")
 	}
@@ -726,7 +727,7 @@ func TestClose(t *testing.T) {
 		if err == nil || errors.Is(err, engine.ErrClosed) {
 			t.Errorf("a request under way at Close: %v, want an error that is not ErrClosed", err)
 		}
-	case <-time.After(patience):
+	case <-time.After(fleettest.Patience):
 		t.Error("a request under way at Close has not returned")
 	}
 }
@@ -746,7 +747,7 @@ func TestSilentConnectionIsNoticed(t *testing.T) {
 	}
 	l.cut()
 	cut := time.Now()
-	wantClosed(t, "Down", down, patience)
+	wantClosed(t, "Down", down, fleettest.Patience)
 	if d := time.Since(cut); d > (outstanding+1)*interval+2*time.Second {
 		t.Errorf("noticed after %v, want %v", d, (outstanding+1)*interval)
 	}

@@ -5,79 +5,17 @@
 package redis_test
 
 import (
-	"context"
-	"fmt"
-	"slices"
 	"testing"
-	"time"
+
+	"example.com/singleflight/fleet"
+	"example.com/singleflight/fleet/internal/fleettest"
 )
 
-// The benchmarks are those of fleet/natskv, so that the two engines can be
-// compared.
-
-// What a call for a cold key, made in eight processes at once, takes longer
-// than the load: the median over the processes, and the longest, averaged
-// over the rounds.
 func BenchmarkColdKey(b *testing.B) {
-	const processes, hold = 8, 50 * time.Millisecond
-	for _, nodes := range []int{1, 3} {
-		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) {
-			var cfg config
-			if nodes == 1 {
-				cfg.Addrs = []string{serve(b).addr()}
-			} else {
-				for _, s := range newCluster(b, 0).nodes {
-					cfg.Addrs = append(cfg.Addrs, s.addr())
-				}
-			}
-			workers := hire(b, processes, cfg)
-			var median, longest time.Duration
-			var loads uint64
-			for round := range b.N {
-				for _, p := range workers {
-					p.do(command{Do: "time", Key: fmt.Sprint("k", round), Hold: hold})
-				}
-				var added []time.Duration
-				loads = 0
-				for _, p := range workers {
-					e := p.next("timed")
-					added = append(added, e.Added)
-					loads += e.Stats.Loads
-				}
-				slices.Sort(added)
-				median += added[processes/2]
-				longest += added[processes-1]
-			}
-			ms := func(d time.Duration) float64 { return d.Seconds() * 1e3 / float64(b.N) }
-			b.ReportMetric(ms(median), "ms-added")
-			b.ReportMetric(ms(longest), "ms-added-longest")
-			b.ReportMetric(float64(loads)/float64(b.N), "loads/op")
-			b.ReportMetric(0, "ns/op")
-		})
-	}
+	b.Run("nodes=1", func(b *testing.B) { fleettest.ColdKey(b, serveOne) })
+	b.Run("nodes=3", func(b *testing.B) { fleettest.ColdKey(b, serveThree) })
 }
 
-// A process that is alone with its key: the whole call, of a load that takes
-// no time. A recent key was loaded within Linger, and is looked at before it
-// is taken over.
 func BenchmarkAlone(b *testing.B) {
-	for _, recent := range []bool{false, true} {
-		b.Run(fmt.Sprintf("recent=%v", recent), func(b *testing.B) {
-			g := newGroup(b, serve(b).dial())
-			load := func(context.Context) (string, error) { return "v", nil }
-			key, round := "k", 0
-			if recent {
-				g.DoContext(b.Context(), key, load)
-			}
-			for b.Loop() {
-				if !recent {
-					round++
-					key = fmt.Sprint("k", round)
-				}
-				if _, err, _ := g.DoContext(b.Context(), key, load); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
+	fleettest.Alone(b, func(b testing.TB) *fleet.Group[string] { return newGroup(b, serve(b).dial()) })
 }

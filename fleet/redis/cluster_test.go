@@ -16,6 +16,7 @@ import (
 
 	"example.com/singleflight/fleet/internal/engine"
 	"example.com/singleflight/fleet/internal/enginetest"
+	"example.com/singleflight/fleet/internal/fleettest"
 )
 
 // A cluster is three masters, which have all slots between them, and perhaps
@@ -42,10 +43,10 @@ func newCluster(t testing.TB, replicas int) *cluster {
 	c.settled()
 	for _, s := range c.nodes[3:] {
 		id := c.nodes[0].do("CLUSTER", "MYID")
-		until(t, "the replica to know its master", func() bool {
+		fleettest.Until(t, "the replica to know its master", func() bool {
 			return s.dial().ClusterReplicate(context.Background(), id).Err() == nil
 		})
-		until(t, "the replica", func() bool {
+		fleettest.Until(t, "the replica", func() bool {
 			return strings.Contains(s.do("INFO", "replication"), "master_link_status:up")
 		})
 	}
@@ -56,7 +57,7 @@ func newCluster(t testing.TB, replicas int) *cluster {
 // settled waits until all nodes know all others and their slots.
 func (c *cluster) settled() {
 	c.t.Helper()
-	until(c.t, "the cluster to settle", func() bool {
+	fleettest.Until(c.t, "the cluster to settle", func() bool {
 		for _, s := range c.nodes {
 			if s.cmd == nil {
 				continue
@@ -116,7 +117,7 @@ func (c *cluster) keyOf(s *server) string {
 }
 
 func TestConformanceOfACluster(t *testing.T) {
-	slow(t)
+	fleettest.Slow(t)
 	t.Parallel()
 	c := newCluster(t, 0)
 	enginetest.Run(t, func(t testing.TB) enginetest.Store {
@@ -127,7 +128,7 @@ func TestConformanceOfACluster(t *testing.T) {
 // Whatever a cluster client prefers, what is asked is answered by masters; and
 // a replica that is asked by mistake refuses.
 func TestLatestIsFromTheMaster(t *testing.T) {
-	slow(t)
+	fleettest.Slow(t)
 	t.Parallel()
 	c := newCluster(t, 1)
 	replica := c.nodes[3]
@@ -152,7 +153,7 @@ func TestLatestIsFromTheMaster(t *testing.T) {
 			return []goredis.ClusterSlot{{Start: 0, End: 16383, Nodes: []goredis.ClusterNode{{Addr: replica.addr()}}}}, nil
 		}
 	})
-	until(t, "the replica to have the record", func() bool {
+	fleettest.Until(t, "the replica to have the record", func() bool {
 		n, err := wrong.HLen(t.Context(), prefix+":{"+key+"}").Result()
 		return n == 2 && err == nil
 	})
@@ -197,7 +198,7 @@ func expect(e engine.Entry) uint64 {
 // In a cluster too, a write is sent once; a client that may retry would do so
 // even with MaxRetries -1.
 func TestWriteIsSentOnceInACluster(t *testing.T) {
-	slow(t)
+	fleettest.Slow(t)
 	t.Parallel()
 	c := newCluster(t, 0)
 	key := c.keyOf(c.nodes[1])
@@ -213,7 +214,6 @@ func TestWriteIsSentOnceInACluster(t *testing.T) {
 		if err == nil || errors.Is(err, engine.ErrTaken) || errors.Is(err, engine.ErrUnsent) {
 			t.Errorf("Write = %d, %v, want an error that leaves the outcome open", rev, err)
 		}
-		time.Sleep(100 * time.Millisecond)
 		if n := sent.Load(); n != 1 {
 			t.Errorf("MaxRetries %d: it was sent %d times, want once", retries, n)
 		}
@@ -236,7 +236,7 @@ func through(addr string, l *line) func(*goredis.ClusterOptions) {
 // While a slot moves from one node to another, and after it has, requests find
 // their way, and a watch has the news.
 func TestSlotThatMoves(t *testing.T) {
-	slow(t)
+	fleettest.Slow(t)
 	t.Parallel()
 	c := newCluster(t, 0)
 	e := open(t, c.dial(t))
@@ -267,7 +267,7 @@ func TestSlotThatMoves(t *testing.T) {
 // Where a master is killed its replica takes over, and what was not replicated
 // is lost. Until then nothing is claimed, and nothing that was refused is done.
 func TestMasterOfAClusterIsKilled(t *testing.T) {
-	slow(t)
+	fleettest.Slow(t)
 	t.Parallel()
 	c := newCluster(t, 1)
 	e := open(t, c.dial(t))
@@ -275,13 +275,13 @@ func TestMasterOfAClusterIsKilled(t *testing.T) {
 	watch := e.Watch(t.Context(), key)
 	rev := write(t, e, key, engine.Put{Data: []byte("a"), TTL: time.Minute})
 	want(t, "before", receive(t, watch), rev, "a", false)
-	until(t, "the replica to have it", func() bool {
+	fleettest.Until(t, "the replica to have it", func() bool {
 		return c.nodes[3].do("DBSIZE") == "1"
 	})
 	c.nodes[0].kill()
 	write(t, e, elsewhere, engine.Put{TTL: time.Minute})
 	next := uint64(0)
-	until(t, "the replica to be the master", func() bool {
+	fleettest.Until(t, "the replica to be the master", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		var err error
@@ -299,7 +299,7 @@ func TestMasterOfAClusterIsKilled(t *testing.T) {
 }
 
 func TestPermissionsInACluster(t *testing.T) {
-	slow(t)
+	fleettest.Slow(t)
 	t.Parallel()
 	c := newCluster(t, 0)
 	for _, s := range c.nodes {

@@ -14,6 +14,7 @@ import (
 
 	"example.com/singleflight/fleet/internal/engine"
 	"example.com/singleflight/fleet/internal/enginetest"
+	"example.com/singleflight/fleet/internal/fleettest"
 )
 
 var stores atomic.Int64
@@ -79,7 +80,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestConformanceWithFaults(t *testing.T) {
-	slow(t)
+	fleettest.Slow(t)
 	t.Parallel()
 	enginetest.RunFaults(t, func(t testing.TB) enginetest.Store {
 		s := serve(t, "--appendonly", "yes", "--appendfsync", "always")

@@ -19,6 +19,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"example.com/singleflight/fleet/internal/engine"
+	"example.com/singleflight/fleet/internal/fleettest"
 	"example.com/singleflight/fleet/redis"
 )
 
@@ -57,7 +58,7 @@ func TestOpenSaysWhatCannotWork(t *testing.T) {
 		{"no server", dial(t, fmt.Sprint("127.0.0.1:", freePort(t))), prefix, "connection refused"},
 		{"a client that is closed", closedClient, prefix, "client is closed"},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), fleettest.Patience)
 		e, err := redis.Open(ctx, test.client, test.prefix)
 		cancel()
 		if err == nil {
@@ -178,7 +179,7 @@ func TestWritesThatStoreNothingSaySo(t *testing.T) {
 			if test.name == "it is gone" {
 				// The first writes may find the connections of before, and
 				// cannot know what has become of them.
-				until(t, "no connection to be left", func() bool {
+				fleettest.Until(t, "no connection to be left", func() bool {
 					_, err := e.Write(t.Context(), name("k"), engine.Put{TTL: time.Minute})
 					return errors.Is(err, engine.ErrUnsent)
 				})
@@ -200,7 +201,7 @@ func TestWritesThatStoreNothingSaySo(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		go e.Latest(ctx, name("k"))
-		until(t, "ErrUnsent", func() bool {
+		fleettest.Until(t, "ErrUnsent", func() bool {
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
 			_, err := e.Write(ctx, name("k"), engine.Put{TTL: time.Minute})
@@ -224,7 +225,6 @@ func TestWriteIsSentOnce(t *testing.T) {
 			if err == nil || errors.Is(err, engine.ErrTaken) || errors.Is(err, engine.ErrUnsent) || errors.Is(err, engine.ErrTooLarge) || errors.Is(err, engine.ErrClosed) {
 				t.Errorf("Write = %d, %v, want an error that leaves the outcome open", rev, err)
 			}
-			time.Sleep(100 * time.Millisecond) // the longest of the first few backoffs is 32 ms
 			if n := sent.Load(); n != 1 {
 				t.Errorf("it was sent %d times, want once", n)
 			}
@@ -354,14 +354,14 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 	// A key that is written all the time does not keep its old parts.
 	n, rev := name("0"), uint64(0)
-	until(t, "the old parts to be gone", func() bool {
+	fleettest.Until(t, "the old parts to be gone", func() bool {
 		var err error
 		if rev, err = e.Write(t.Context(), n, engine.Put{Expect: rev, Data: []byte("a"), TTL: 500 * time.Millisecond}); err != nil {
 			t.Fatal(err)
 		}
 		return s.do("HLEN", prefix+":{0}") == "2"
 	})
-	until(t, "an empty database", func() bool { return s.do("DBSIZE") == "0" })
+	fleettest.Until(t, "an empty database", func() bool { return s.do("DBSIZE") == "0" })
 }
 
 // All watches of an Engine share one connection, and leave nothing in the
@@ -376,7 +376,7 @@ func TestWatchesShareOneConnection(t *testing.T) {
 	for i := range 100 {
 		watches = append(watches, e.Watch(ctx, fmt.Sprint(i%10)))
 	}
-	until(t, "10 channels and the probe", func() bool { return len(s.channels()) == 11 })
+	fleettest.Until(t, "10 channels and the probe", func() bool { return len(s.channels()) == 11 })
 	if n := s.subscribers(); n != 1 {
 		t.Errorf("%d connections for the news, want 1", n)
 	}
@@ -391,9 +391,9 @@ func TestWatchesShareOneConnection(t *testing.T) {
 		for range watch {
 		}
 	}
-	until(t, "only the probe's channel", func() bool { return len(s.channels()) == 1 })
+	fleettest.Until(t, "only the probe's channel", func() bool { return len(s.channels()) == 1 })
 	e.Close()
-	until(t, "no connection for news", func() bool { return s.subscribers() == 0 })
+	fleettest.Until(t, "no connection for news", func() bool { return s.subscribers() == 0 })
 	if err := c.Ping(t.Context()).Err(); err != nil {
 		t.Errorf("after Close the client says %v", err)
 	}
@@ -474,7 +474,7 @@ func TestDown(t *testing.T) {
 				t.Errorf("Down was closed after %v", d)
 			}
 			back()
-			until(t, "the connection", func() bool { return !closed(e.Down()) })
+			fleettest.Until(t, "the connection", func() bool { return !closed(e.Down()) })
 			// The watch is there again, or closed.
 			rev = 0
 			if what == "frozen" {
@@ -509,7 +509,7 @@ func TestDownWhileConnectingHangs(t *testing.T) {
 	l.drop()
 	select {
 	case <-e.Down():
-	case <-time.After(patience):
+	case <-time.After(fleettest.Patience):
 		t.Fatal("Down is not closed")
 	}
 	e.Close()
@@ -565,8 +565,17 @@ func TestSilentServer(t *testing.T) {
 func TestCloseDuringRequests(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
-	e := open(t, s.dial())
+	l := newLine(t, s.addr())
+	e := open(t, dial(t, l.addr()))
 	s.freeze()
+	before := l.accepted()
+	var sent atomic.Int32
+	l.tap(func(_ int, fromClient bool, data []byte) verdict {
+		if fromClient && bytes.Contains(data, []byte(prefix+":{k}")) {
+			sent.Add(1)
+		}
+		return pass
+	})
 	errs := make(chan error, 2)
 	go func() {
 		_, err := e.Write(t.Context(), name("k"), engine.Put{TTL: time.Minute})
@@ -576,7 +585,7 @@ func TestCloseDuringRequests(t *testing.T) {
 		_, err := e.Latest(t.Context(), name("k"))
 		errs <- err
 	}()
-	time.Sleep(100 * time.Millisecond) // most likely they are on their way
+	fleettest.Until(t, "a request, and a connection for the other", func() bool { return sent.Load() == 1 && l.accepted() == before+1 })
 	e.Close()
 	e.Close()
 	for range 2 {

@@ -16,6 +16,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"example.com/singleflight/fleet"
+	"example.com/singleflight/fleet/internal/fleettest"
 )
 
 // Groups with an Engine and a connection of their own are processes, as far as
@@ -37,18 +38,18 @@ func oneLoad(t *testing.T, groups []*fleet.Group[string], rounds int, watches fu
 	t.Helper()
 	for round := range rounds {
 		key := fmt.Sprint("k", round)
-		l := newLoader()
-		var calls []*call
+		l := fleettest.NewLoader()
+		var calls []*fleettest.Call
 		for _, g := range groups {
-			calls = append(calls, start(t, g, key, l.fn))
+			calls = append(calls, fleettest.Start(t, g, key, l.Fn))
 		}
-		l.running(t)
-		until(t, "a watch of each", func() bool { return watches(key) == len(groups) })
-		l.give(key + " loaded")
+		l.Running(t)
+		fleettest.Until(t, "a watch of each", func() bool { return watches(key) == len(groups) })
+		l.Give(key + " loaded")
 		for i, c := range calls {
-			c.want(t, fmt.Sprint("caller ", i), key+" loaded")
+			c.Want(t, fmt.Sprint("caller ", i), key+" loaded")
 		}
-		l.idle(t)
+		l.Idle(t)
 	}
 }
 
@@ -60,7 +61,7 @@ func TestFreshAfterReturn(t *testing.T) {
 	for i := range 50 {
 		for _, g := range []*fleet.Group[string]{a, b} {
 			v := fmt.Sprint(i)
-			start(t, g, "k", func(context.Context) (string, error) { return v, nil }).want(t, "a call", v)
+			fleettest.Start(t, g, "k", func(context.Context) (string, error) { return v, nil }).Want(t, "a call", v)
 		}
 	}
 	if n := a.Stats().Loads + b.Stats().Loads; n != 100 {
@@ -72,29 +73,29 @@ func TestForgetMidLoad(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	a, b, c := newGroup(t, s.dial()), newGroup(t, s.dial()), newGroup(t, s.dial())
-	l1, l2 := newLoader(), newLoader()
-	old := []*call{start(t, a, "k", l1.fn)}
-	l1.running(t)
-	old = append(old, start(t, b, "k", l1.fn))
-	until(t, "two watches", func() bool { return s.watches("k") == 2 })
+	l1, l2 := fleettest.NewLoader(), fleettest.NewLoader()
+	old := []*fleettest.Call{fleettest.Start(t, a, "k", l1.Fn)}
+	l1.Running(t)
+	old = append(old, fleettest.Start(t, b, "k", l1.Fn))
+	fleettest.Until(t, "two watches", func() bool { return s.watches("k") == 2 })
 	if err := c.Forget(t.Context(), "k"); err != nil {
 		t.Fatal(err)
 	}
-	late := []*call{start(t, c, "k", l2.fn)}
-	l2.running(t)
+	late := []*fleettest.Call{fleettest.Start(t, c, "k", l2.Fn)}
+	l2.Running(t)
 	// The message takes a moment to arrive.
-	until(t, "a new flight where the old load runs", func() bool {
-		call := start(t, a, "k", l2.fn)
+	fleettest.Until(t, "a new flight where the old load runs", func() bool {
+		call := fleettest.Start(t, a, "k", l2.Fn)
 		late = append(late, call)
 		return a.Stats().Callers.InFlight == 1 && a.Stats().Callers.Running >= 2
 	})
-	l2.give("new")
+	l2.Give("new")
 	for i, call := range late[:1] {
-		call.want(t, fmt.Sprint("a later caller ", i), "new")
+		call.Want(t, fmt.Sprint("a later caller ", i), "new")
 	}
-	l1.give("old")
+	l1.Give("old")
 	for i, call := range old {
-		call.want(t, fmt.Sprint("caller ", i, " from before"), "old")
+		call.Want(t, fmt.Sprint("caller ", i, " from before"), "old")
 	}
 }
 
@@ -103,9 +104,9 @@ func TestRecordsAreGoneAfterLinger(t *testing.T) {
 	s := serve(t)
 	g := newGroup(t, s.dial())
 	for i := range 20 {
-		start(t, g, fmt.Sprint("k", i), func(context.Context) (string, error) { return "v", nil }).want(t, "a call", "v")
+		fleettest.Start(t, g, fmt.Sprint("k", i), func(context.Context) (string, error) { return "v", nil }).Want(t, "a call", "v")
 	}
-	until(t, "an empty database", func() bool { return s.do("DBSIZE") == "0" })
+	fleettest.Until(t, "an empty database", func() bool { return s.do("DBSIZE") == "0" })
 }
 
 // What a load costs: one process alone, and one more that waits.
@@ -124,12 +125,15 @@ func TestRequestsPerLoad(t *testing.T) {
 		}
 		return got
 	}
-	count := func(what string, want map[string]int, do func()) {
+	count := func(what string, want map[string]int, do func(scripts func(n int))) {
 		t.Helper()
 		before := requests()
-		do()
+		do(func(n int) {
+			t.Helper()
+			fleettest.Until(t, fmt.Sprint(n, " scripts"), func() bool { return requests()["evalsha"] == before["evalsha"]+n })
+		})
 		got := make(map[string]int)
-		until(t, "the end of the watches", func() bool { return s.watches("k") == 0 })
+		fleettest.Until(t, "the end of the watches", func() bool { return s.watches("k") == 0 })
 		after := requests()
 		for name := range want {
 			got[name] = after[name] - before[name]
@@ -138,26 +142,24 @@ func TestRequestsPerLoad(t *testing.T) {
 			t.Errorf("%s costs %v, want %v", what, got, want)
 		}
 	}
-	count("a load alone", map[string]int{"evalsha": 3, "subscribe": 1, "unsubscribe": 1}, func() {
-		l := newLoader()
-		c := start(t, a, "k", l.fn)
-		l.running(t)
-		until(t, "the watch", func() bool { return s.watches("k") == 1 })
-		time.Sleep(50 * time.Millisecond) // its listing
-		l.give("v")
-		c.want(t, "the caller", "v")
+	count("a load alone", map[string]int{"evalsha": 3, "subscribe": 1, "unsubscribe": 1}, func(scripts func(int)) {
+		l := fleettest.NewLoader()
+		c := fleettest.Start(t, a, "k", l.Fn)
+		l.Running(t)
+		scripts(2) // the claim, and the read when the watch begins
+		l.Give("v")
+		c.Want(t, "the caller", "v")
 	})
-	time.Sleep(1100 * time.Millisecond) // the result's Linger
-	count("a load and a process that waits", map[string]int{"evalsha": 3 + 3, "subscribe": 2, "unsubscribe": 2}, func() {
-		l := newLoader()
-		c := start(t, a, "k", l.fn)
-		l.running(t)
-		d := start(t, b, "k", l.fn)
-		until(t, "the watches", func() bool { return s.watches("k") == 2 })
-		time.Sleep(50 * time.Millisecond)
-		l.give("v")
-		c.want(t, "the caller", "v")
-		d.want(t, "the caller elsewhere", "v")
+	fleettest.Until(t, "the end of Linger", func() bool { return s.do("DBSIZE") == "0" })
+	count("a load and a process that waits", map[string]int{"evalsha": 3 + 3, "subscribe": 2, "unsubscribe": 2}, func(scripts func(int)) {
+		l := fleettest.NewLoader()
+		c := fleettest.Start(t, a, "k", l.Fn)
+		l.Running(t)
+		d := fleettest.Start(t, b, "k", l.Fn)
+		scripts(2 + 3) // in the other process also a read after its claim is refused
+		l.Give("v")
+		c.Want(t, "the caller", "v")
+		d.Want(t, "the caller elsewhere", "v")
 	})
 }
 
@@ -168,29 +170,29 @@ func TestValueThatIsTooLarge(t *testing.T) {
 	s := serve(t)
 	a, b := newGroup(t, s.dial()), newGroup(t, s.dial())
 	big := strings.Repeat("x", 8<<20)
-	l := newLoader()
-	here := start(t, a, "k", l.fn)
-	l.running(t)
-	there := start(t, b, "k", func(context.Context) (string, error) { return "small", nil })
-	until(t, "two watches", func() bool { return s.watches("k") == 2 })
-	l.give(big)
-	here.want(t, "where it was loaded", big)
-	there.want(t, "elsewhere", "small")
+	l := fleettest.NewLoader()
+	here := fleettest.Start(t, a, "k", l.Fn)
+	l.Running(t)
+	there := fleettest.Start(t, b, "k", func(context.Context) (string, error) { return "small", nil })
+	fleettest.Until(t, "two watches", func() bool { return s.watches("k") == 2 })
+	l.Give(big)
+	here.Want(t, "where it was loaded", big)
+	there.Want(t, "elsewhere", "small")
 	if n := a.Stats().Unsent; n != 1 {
 		t.Errorf("Unsent %d, want 1", n)
 	}
 
 	// One that is smaller travels, while others are in the way.
 	big = big[:5<<20]
-	l = newLoader()
-	here = start(t, a, "k2", l.fn)
-	l.running(t)
-	there = start(t, b, "k2", l.fn)
-	until(t, "two watches", func() bool { return s.watches("k2") == 2 })
-	l.give(big)
-	here.want(t, "where it was loaded", big)
-	there.want(t, "elsewhere", big)
-	l.idle(t)
+	l = fleettest.NewLoader()
+	here = fleettest.Start(t, a, "k2", l.Fn)
+	l.Running(t)
+	there = fleettest.Start(t, b, "k2", l.Fn)
+	fleettest.Until(t, "two watches", func() bool { return s.watches("k2") == 2 })
+	l.Give(big)
+	here.Want(t, "where it was loaded", big)
+	there.Want(t, "elsewhere", big)
+	l.Idle(t)
 }
 
 func TestClosedEngineFallsBackAtOnce(t *testing.T) {
@@ -201,8 +203,8 @@ func TestClosedEngineFallsBackAtOnce(t *testing.T) {
 	strict := newGroupOn(t, e, fleet.RequireEngine())
 	e.Close()
 	began := time.Now()
-	start(t, g, "k", func(context.Context) (string, error) { return "v", nil }).want(t, "a call", "v")
-	if a := start(t, strict, "k", newLoader().fn).wait(t); !errors.Is(a.err, fleet.ErrUnavailable) {
+	fleettest.Start(t, g, "k", func(context.Context) (string, error) { return "v", nil }).Want(t, "a call", "v")
+	if a := fleettest.Start(t, strict, "k", fleettest.NewLoader().Fn).Wait(t); !errors.Is(a.Err, fleet.ErrUnavailable) {
 		t.Errorf("with RequireEngine: %+v, want ErrUnavailable", a)
 	}
 	if d := time.Since(began); d > time.Second {
@@ -213,7 +215,7 @@ func TestClosedEngineFallsBackAtOnce(t *testing.T) {
 // The server is killed while a load runs, and comes back with what it had, or
 // with nothing. Meanwhile each process loads for itself; then as before.
 func TestServerKilledAndRestartedMidFlight(t *testing.T) {
-	slow(t)
+	fleettest.Slow(t)
 	t.Parallel()
 	for name, args := range map[string][]string{
 		"with its data": {"--appendonly", "yes", "--appendfsync", "always"},
@@ -223,30 +225,30 @@ func TestServerKilledAndRestartedMidFlight(t *testing.T) {
 			t.Parallel()
 			s := serve(t, args...)
 			a, b := newGroup(t, s.dial()), newGroup(t, s.dial())
-			l1, l2 := newLoader(), newLoader()
-			here := start(t, a, "k", l1.fn)
-			l1.running(t)
-			there := start(t, b, "k", l2.fn)
-			until(t, "two watches", func() bool { return s.watches("k") == 2 })
+			l1, l2 := fleettest.NewLoader(), fleettest.NewLoader()
+			here := fleettest.Start(t, a, "k", l1.Fn)
+			l1.Running(t)
+			there := fleettest.Start(t, b, "k", l2.Fn)
+			fleettest.Until(t, "two watches", func() bool { return s.watches("k") == 2 })
 			s.kill()
 			// The process that waits loads for itself, at once.
 			began := time.Now()
-			l2.running(t)
+			l2.Running(t)
 			if d := time.Since(began); d > 5*time.Second {
 				t.Errorf("elsewhere the load began after %v, want at once", d)
 			}
-			l2.give("own")
-			there.want(t, "elsewhere", "own")
+			l2.Give("own")
+			there.Want(t, "elsewhere", "own")
 			// And a new call does so too.
-			start(t, b, "other", func(context.Context) (string, error) { return "v", nil }).want(t, "a new call", "v")
+			fleettest.Start(t, b, "other", func(context.Context) (string, error) { return "v", nil }).Want(t, "a new call", "v")
 			s.start()
-			l1.give("v")
-			here.want(t, "where fn ran", "v")
+			l1.Give("v")
+			here.Want(t, "where fn ran", "v")
 			// A call after that has one load for all again.
-			until(t, "the processes to agree again", func() bool {
+			fleettest.Until(t, "the processes to agree again", func() bool {
 				before := a.Stats().Fallbacks + b.Stats().Fallbacks
 				for _, g := range []*fleet.Group[string]{a, b} {
-					start(t, g, "k", func(context.Context) (string, error) { return "w", nil }).want(t, "afterwards", "w")
+					fleettest.Start(t, g, "k", func(context.Context) (string, error) { return "w", nil }).Want(t, "afterwards", "w")
 				}
 				return a.Stats().Fallbacks+b.Stats().Fallbacks == before
 			})
@@ -258,35 +260,35 @@ func TestServerKilledAndRestartedMidFlight(t *testing.T) {
 // The server falls silent while a load runs: no caller waits for the server for
 // longer than the EngineTimeout, or for anything for longer than its context.
 func TestServerFrozenMidFlight(t *testing.T) {
-	slow(t)
+	fleettest.Slow(t)
 	t.Parallel()
 	s := serve(t)
 	opts := []fleet.Option{fleet.Lease(4 * time.Second), fleet.EngineTimeout(time.Second)}
 	a, b := newGroup(t, s.dial(), opts...), newGroup(t, s.dial(), opts...)
-	l1, l2 := newLoader(), newLoader()
-	here := start(t, a, "k", l1.fn)
-	l1.running(t)
-	there := start(t, b, "k", l2.fn)
-	until(t, "two watches", func() bool { return s.watches("k") == 2 })
+	l1, l2 := fleettest.NewLoader(), fleettest.NewLoader()
+	here := fleettest.Start(t, a, "k", l1.Fn)
+	l1.Running(t)
+	there := fleettest.Start(t, b, "k", l2.Fn)
+	fleettest.Until(t, "two watches", func() bool { return s.watches("k") == 2 })
 	s.freeze()
 	began := time.Now()
-	l2.running(t)
+	l2.Running(t)
 	if d := time.Since(began); d > 10*time.Second { // 3, on a machine that does nothing else
 		t.Errorf("elsewhere the load began after %v", d)
 	}
-	l2.give("own")
-	there.want(t, "elsewhere", "own")
+	l2.Give("own")
+	there.Want(t, "elsewhere", "own")
 	began = time.Now()
-	l1.give("v")
-	here.want(t, "where fn ran", "v")
+	l1.Give("v")
+	here.Want(t, "where fn ran", "v")
 	if d := time.Since(began); d > 5*time.Second {
 		t.Errorf("where fn ran its caller waited %v for the engine", d)
 	}
 	s.thaw()
-	until(t, "the processes to agree again", func() bool {
+	fleettest.Until(t, "the processes to agree again", func() bool {
 		before := a.Stats().Fallbacks + b.Stats().Fallbacks
 		for _, g := range []*fleet.Group[string]{a, b} {
-			start(t, g, "k3", func(context.Context) (string, error) { return "w", nil }).want(t, "afterwards", "w")
+			fleettest.Start(t, g, "k3", func(context.Context) (string, error) { return "w", nil }).Want(t, "afterwards", "w")
 		}
 		return a.Stats().Fallbacks+b.Stats().Fallbacks == before
 	})
@@ -297,33 +299,33 @@ func TestServerFrozenMidFlight(t *testing.T) {
 // take over, and when it is back its write is rejected, and its callers get
 // the newer value.
 func TestCutOffHolder(t *testing.T) {
-	slow(t)
+	fleettest.Slow(t)
 	t.Parallel()
 	s := serve(t)
 	l := newLine(t, s.addr())
 	const lease = 4 * time.Second
 	opts := []fleet.Option{fleet.Lease(lease), fleet.EngineTimeout(time.Second)}
 	a, b := newGroup(t, dial(t, l.addr()), opts...), newGroup(t, s.dial(), opts...)
-	l1, l2 := newLoader(), newLoader()
-	here := start(t, a, "k", l1.fn)
-	ctx := l1.running(t)
-	there := start(t, b, "k", l2.fn)
-	until(t, "two watches", func() bool { return s.watches("k") == 2 })
+	l1, l2 := fleettest.NewLoader(), fleettest.NewLoader()
+	here := fleettest.Start(t, a, "k", l1.Fn)
+	ctx := l1.Running(t)
+	there := fleettest.Start(t, b, "k", l2.Fn)
+	fleettest.Until(t, "two watches", func() bool { return s.watches("k") == 2 })
 	l.set(true)
 	cut := time.Now()
-	l2.running(t)
+	l2.Running(t)
 	if d := time.Since(cut); d > lease+time.Second+2*time.Second { // and 2 for the machine
 		t.Errorf("taken over after %v, want the lease plus one second", d)
 	}
 	l.set(false)
 	select {
 	case <-ctx.Done():
-	case <-time.After(patience):
+	case <-time.After(fleettest.Patience):
 		t.Fatal("the load that lost its lease is not canceled")
 	}
-	l2.give("newer")
-	there.want(t, "who took over", "newer")
-	here.want(t, "who was cut off", "newer")
+	l2.Give("newer")
+	there.Want(t, "who took over", "newer")
+	here.Want(t, "who was cut off", "newer")
 }
 
 // The answers to a claim, and to a result, are lost: both are read back.
@@ -338,20 +340,20 @@ func TestLostAnswersAreReadBack(t *testing.T) {
 		if state == "pending" {
 			lose()
 		}
-		ld := newLoader()
-		here := start(t, a, state, ld.fn)
-		ld.running(t)
+		ld := fleettest.NewLoader()
+		here := fleettest.Start(t, a, state, ld.Fn)
+		ld.Running(t)
 		l.tap(nil)
-		until(t, "the watch", func() bool { return s.watches(state) == 1 })
-		there := start(t, b, state, ld.fn)
-		until(t, "two watches", func() bool { return s.watches(state) == 2 })
+		fleettest.Until(t, "the watch", func() bool { return s.watches(state) == 1 })
+		there := fleettest.Start(t, b, state, ld.Fn)
+		fleettest.Until(t, "two watches", func() bool { return s.watches(state) == 2 })
 		if state == "done" {
 			lose()
 		}
-		ld.give("v")
-		here.want(t, "where fn ran, "+state, "v")
-		there.want(t, "elsewhere, "+state, "v")
-		ld.idle(t)
+		ld.Give("v")
+		here.Want(t, "where fn ran, "+state, "v")
+		there.Want(t, "elsewhere, "+state, "v")
+		ld.Idle(t)
 		l.tap(nil)
 	}
 	if n := a.Stats().Unsent; n != 0 {
@@ -363,12 +365,12 @@ func TestLostAnswersAreReadBack(t *testing.T) {
 // time, until the first one hears of the other, at its next renewal at the
 // latest, and then its callers get the other's value.
 func TestFailoverToAReplica(t *testing.T) {
-	slow(t)
+	fleettest.Slow(t)
 	t.Parallel()
 	master := serve(t)
 	link := newLine(t, master.addr())
 	replica := serve(t, "--replicaof", "127.0.0.1", fmt.Sprint(link.ln.Addr().(*net.TCPAddr).Port), "--repl-diskless-sync-delay", "0")
-	until(t, "the replica", func() bool {
+	fleettest.Until(t, "the replica", func() bool {
 		return strings.Contains(replica.do("INFO", "replication"), "master_link_status:up")
 	})
 	// The line stands for the name of the master.
@@ -378,47 +380,47 @@ func TestFailoverToAReplica(t *testing.T) {
 	a, b := newGroup(t, dial(t, l.addr()), opts...), newGroup(t, dial(t, l.addr()), opts...)
 
 	// A claim that was replicated survives.
-	l0 := newLoader()
-	here := start(t, a, "k0", l0.fn)
-	l0.running(t)
-	until(t, "the claim on the replica", func() bool { return replica.do("EXISTS", prefix+":{k0}") == "1" })
+	l0 := fleettest.NewLoader()
+	here := fleettest.Start(t, a, "k0", l0.Fn)
+	l0.Running(t)
+	fleettest.Until(t, "the claim on the replica", func() bool { return replica.do("EXISTS", prefix+":{k0}") == "1" })
 
 	// One that was not is lost.
 	link.set(true)
-	l1, l2 := newLoader(), newLoader()
-	first := start(t, a, "k", l1.fn)
-	ctx := l1.running(t)
-	until(t, "its watch", func() bool { return master.watches("k") == 1 })
+	l1, l2 := fleettest.NewLoader(), fleettest.NewLoader()
+	first := fleettest.Start(t, a, "k", l1.Fn)
+	ctx := l1.Running(t)
+	fleettest.Until(t, "its watch", func() bool { return master.watches("k") == 1 })
 	claimed := time.Now()
 	master.kill()
 	replica.do("REPLICAOF", "NO", "ONE")
 	l.lead(replica.addr())
-	until(t, "the new master to be found", func() bool { return replica.subscribers() == 2 })
+	fleettest.Until(t, "the new master to be found", func() bool { return replica.subscribers() == 2 })
 
-	second := start(t, b, "k", l2.fn)
-	l2.running(t)
+	second := fleettest.Start(t, b, "k", l2.Fn)
+	l2.Running(t)
 	select {
 	case <-ctx.Done():
-	case <-time.After(patience):
+	case <-time.After(fleettest.Patience):
 		t.Fatal("the first load goes on")
 	}
 	if d := time.Since(claimed); d > lease+2*time.Second {
 		t.Errorf("the first load was canceled after %v, want half the lease of %v and a request", d, lease)
 	}
-	l2.give("v2")
-	second.want(t, "where the second load ran", "v2")
-	first.want(t, "where the first load ran", "v2")
+	l2.Give("v2")
+	second.Want(t, "where the second load ran", "v2")
+	first.Want(t, "where the first load ran", "v2")
 
-	there := start(t, b, "k0", l0.fn)
-	until(t, "both watches", func() bool { return replica.watches("k0") == 2 })
-	l0.give("v0")
-	here.want(t, "the holder of the claim that survived", "v0")
-	there.want(t, "who waited for it", "v0")
-	l0.idle(t)
+	there := fleettest.Start(t, b, "k0", l0.Fn)
+	fleettest.Until(t, "both watches", func() bool { return replica.watches("k0") == 2 })
+	l0.Give("v0")
+	here.Want(t, "the holder of the claim that survived", "v0")
+	there.Want(t, "who waited for it", "v0")
+	l0.Idle(t)
 }
 
 func TestFleetOnACluster(t *testing.T) {
-	slow(t)
+	fleettest.Slow(t)
 	t.Parallel()
 	c := newCluster(t, 0)
 	var groups []*fleet.Group[string]
@@ -441,11 +443,11 @@ func TestFleetOnACluster(t *testing.T) {
 
 // Sentinel promotes a replica, and its clients find it.
 func TestSentinel(t *testing.T) {
-	slow(t)
+	fleettest.Slow(t)
 	t.Parallel()
 	master := serve(t)
 	replica := serve(t, "--replicaof", "127.0.0.1", fmt.Sprint(master.port), "--repl-diskless-sync-delay", "0")
-	until(t, "the replica", func() bool {
+	fleettest.Until(t, "the replica", func() bool {
 		return strings.Contains(replica.do("INFO", "replication"), "master_link_status:up")
 	})
 	addr := watchdog(t, master)
@@ -457,12 +459,12 @@ func TestSentinel(t *testing.T) {
 	groups := []*fleet.Group[string]{newGroup(t, client()), newGroup(t, client())}
 	oneLoad(t, groups, 3, master.watches)
 	master.kill()
-	until(t, "the promotion", func() bool { return strings.Contains(replica.do("INFO", "replication"), "role:master") })
-	until(t, "the clients to find the new master", func() bool { return replica.subscribers() >= 2 })
-	until(t, "the processes to agree again", func() bool {
+	fleettest.Until(t, "the promotion", func() bool { return strings.Contains(replica.do("INFO", "replication"), "role:master") })
+	fleettest.Until(t, "the clients to find the new master", func() bool { return replica.subscribers() >= 2 })
+	fleettest.Until(t, "the processes to agree again", func() bool {
 		before := groups[0].Stats().Fallbacks + groups[1].Stats().Fallbacks
 		for _, g := range groups {
-			start(t, g, "again", func(context.Context) (string, error) { return "w", nil }).want(t, "afterwards", "w")
+			fleettest.Start(t, g, "again", func(context.Context) (string, error) { return "w", nil }).Want(t, "afterwards", "w")
 		}
 		return groups[0].Stats().Fallbacks+groups[1].Stats().Fallbacks == before
 	})

@@ -6,7 +6,6 @@ package redis_test
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -14,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"runtime/pprof"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,64 +21,16 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"example.com/singleflight/fleet"
 	"example.com/singleflight/fleet/internal/engine"
+	"example.com/singleflight/fleet/internal/fleettest"
 	"example.com/singleflight/fleet/redis"
 )
-
-func TestMain(m *testing.M) {
-	goredis.SetLogger(silence{})
-	if cfg := os.Getenv("FLEET_WORKER"); cfg != "" {
-		work(cfg)
-		return
-	}
-	flag.Set("test.parallel", "8") // unless given: most of the time they wait for a lease to end
-	status := m.Run()
-	if status == 0 {
-		status = leaks()
-	}
-	os.Exit(status)
-}
 
 // silence is a logger: the client logs each lost connection.
 type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}
-
-// leaks fails the run if a goroutine of the package has outlived its test.
-func leaks() int {
-	var b strings.Builder
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		b.Reset()
-		pprof.Lookup("goroutine").WriteTo(&b, 1)
-		if s := b.String(); !strings.Contains(s, "singleflight/fleet.") && !strings.Contains(s, "singleflight/fleet/redis.") {
-			return 0
-		}
-		if time.Now().After(deadline) {
-			fmt.Println("goroutines of the package are left:\n", b.String())
-			return 1
-		}
-	}
-}
-
-// patience is how long tests wait for what must happen, on a busy machine.
-const patience = 30 * time.Second
-
-// until waits for what other goroutines, processes or the server do.
-func until(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !cond(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %v for %s", patience, what)
-		}
-	}
-}
-
-// slow is for tests with processes or clusters, which -short leaves out.
-func slow(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short")
-	}
-}
 
 // A server is a redis-server on a free port, with a directory of its own.
 type server struct {
@@ -159,7 +109,7 @@ func (s *server) start() {
 	}
 	s.cmd, s.exited = cmd, exited
 	c := s.dialOnce()
-	until(s.t, "the server to answer", func() bool {
+	fleettest.Until(s.t, "the server to answer", func() bool {
 		select {
 		case <-exited:
 			log, _ := os.ReadFile(s.log)
@@ -242,7 +192,7 @@ func open(t testing.TB, c goredis.UniversalClient) *redis.Engine {
 
 func openAt(t testing.TB, c goredis.UniversalClient, prefix string) *redis.Engine {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), fleettest.Patience)
 	defer cancel()
 	e, err := redis.Open(ctx, c, prefix)
 	if err != nil {
@@ -287,8 +237,8 @@ func receive(t testing.TB, watch <-chan engine.Entry) engine.Entry {
 			return receive(t, watch)
 		}
 		return entry
-	case <-time.After(patience):
-		t.Fatalf("no news within %v", patience)
+	case <-time.After(fleettest.Patience):
+		t.Fatalf("no news within %v", fleettest.Patience)
 	}
 	panic("unreachable")
 }
@@ -307,6 +257,27 @@ func closed(ch <-chan struct{}) bool {
 	default:
 		return false
 	}
+}
+
+func newGroup(t testing.TB, c goredis.UniversalClient, opts ...fleet.Option) *fleet.Group[string] {
+	t.Helper()
+	return newGroupOn(t, open(t, c), opts...)
+}
+
+func newGroupOn(t testing.TB, e *redis.Engine, opts ...fleet.Option) *fleet.Group[string] {
+	t.Helper()
+	g, err := fleet.New[string](e, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// watches is how many processes watch a key.
+func (s *server) watches(key string) int {
+	channel := prefix + ":{" + key + "}"
+	n := s.dialOnce().PubSubNumSub(context.Background(), channel).Val()[channel]
+	return int(n)
 }
 
 // A line is a network between clients and a server, that can be cut, mended and
@@ -403,6 +374,13 @@ func (l *line) carry(conn int, from, to net.Conn, fromClient bool) {
 	}
 }
 
+// accepted returns how many connections there have been.
+func (l *line) accepted() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.number
+}
+
 // drop closes all connections.
 func (l *line) drop() {
 	l.mu.Lock()
@@ -459,7 +437,7 @@ func watchdog(t testing.TB, master *server) string {
 	s := &server{t: t, port: port, args: []string{master.args[0], conf, "--sentinel"}}
 	t.Cleanup(s.kill)
 	s.start()
-	until(t, "Sentinel to know the replica", func() bool {
+	fleettest.Until(t, "Sentinel to know the replica", func() bool {
 		return strings.Contains(s.do("SENTINEL", "REPLICAS", "main"), "127.0.0.1")
 	})
 	return s.addr()
