@@ -19,6 +19,7 @@ import (
 	"example.com/singleflight/fleet"
 	"example.com/singleflight/fleet/internal/engine"
 	"example.com/singleflight/fleet/internal/enginetest"
+	"example.com/singleflight/fleet/internal/fleettest"
 )
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
@@ -57,14 +58,14 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 func TestOneLoadInTheFleet(t *testing.T) {
 	inFleet(t, 8, func(t *testing.T, store *enginetest.Fake, n []node) {
 		l := n[0].begin(t, "k")
-		calls := []*call{l.call}
+		calls := []*fleettest.Call{l.Call}
 		for _, n := range n {
-			calls = append(calls, n.start(t, "k", never))
+			calls = append(calls, n.start(t, "k", fleettest.Never))
 		}
 		wantWatches(t, store, 8)
 		l.give("v")
 		for i, c := range calls {
-			if got, want := c.wait(t), (result{v: "v", shared: i < 2}); got != want {
+			if got, want := c.Wait(t), (fleettest.Answer{V: "v", Shared: i < 2}); got != want {
 				t.Errorf("caller %d got %+v, want %+v", i, got, want)
 			}
 		}
@@ -94,14 +95,14 @@ func TestFreshAfterReturn(t *testing.T) {
 func TestManyCallersCostTheEngineOneClaim(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		l := n[0].begin(t, "k")
-		calls := []*call{l.call}
+		calls := []*fleettest.Call{l.Call}
 		for range 100 {
-			calls = append(calls, n[0].start(t, "k", never), n[1].start(t, "k", never))
+			calls = append(calls, n[0].start(t, "k", fleettest.Never), n[1].start(t, "k", fleettest.Never))
 		}
 		settle()
 		l.give("v")
 		for _, c := range calls {
-			c.want(t, "a caller", "v")
+			c.Want(t, "a caller", "v")
 		}
 		for i, want := range [][3]int64{{2, 0, 1}, {1, 1, 1}} {
 			a := n[i].asked
@@ -117,18 +118,18 @@ func TestManyCallersCostTheEngineOneClaim(t *testing.T) {
 func TestErrorReachesEveryProcess(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		l := n[0].begin(t, "k")
-		there := n[1].start(t, "k", never)
+		there := n[1].start(t, "k", fleettest.Never)
 		settle()
 		errBroken := errors.New("broken")
 		l.end <- func() (string, error) { return "partial", errBroken }
-		if r := l.wait(t); r.v != "partial" || r.err != errBroken {
+		if r := l.Wait(t); r.V != "partial" || r.Err != errBroken {
 			t.Errorf("where fn ran: %+v, want partial, %v", r, errBroken)
 		}
-		r := there.wait(t)
-		if remote, ok := errors.AsType[*fleet.RemoteError](r.err); !ok || remote.Message != "broken" || r.v != "" {
+		r := there.Wait(t)
+		if remote, ok := errors.AsType[*fleet.RemoteError](r.Err); !ok || remote.Message != "broken" || r.V != "" {
 			t.Errorf("elsewhere: %+v, want a RemoteError: broken", r)
 		}
-		if got, want := r.err.Error(), "loading in another process: broken"; got != want {
+		if got, want := r.Err.Error(), "loading in another process: broken"; got != want {
 			t.Errorf("the RemoteError says %q, want %q", got, want)
 		}
 		wantStats(t, "elsewhere", n[1], fleet.Stats{Received: 1})
@@ -144,14 +145,14 @@ func TestOddErrorReachesEveryProcess(t *testing.T) {
 	} {
 		inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 			l := n[0].begin(t, "k")
-			there := n[1].start(t, "k", never)
+			there := n[1].start(t, "k", fleettest.Never)
 			settle()
 			l.end <- func() (string, error) { return "", err }
-			if r := l.wait(t); r.err != err {
+			if r := l.Wait(t); r.Err != err {
 				t.Errorf("where fn ran: %.100v, want the same error", r)
 			}
-			r := there.wait(t)
-			if remote, ok := errors.AsType[*fleet.RemoteError](r.err); !ok || remote.Message != text {
+			r := there.Wait(t)
+			if remote, ok := errors.AsType[*fleet.RemoteError](r.Err); !ok || remote.Message != text {
 				t.Errorf("elsewhere: %.100v, want a RemoteError: %.100s", r, text)
 			}
 		})
@@ -169,19 +170,19 @@ func explode() (string, error) { panic("boom") }
 func TestPanicStaysInItsProcess(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		l := n[0].begin(t, "k")
-		joined := n[0].start(t, "k", never)
-		there := n[1].start(t, "k", never)
+		joined := n[0].start(t, "k", fleettest.Never)
+		there := n[1].start(t, "k", fleettest.Never)
 		settle()
 		l.end <- explode
-		for _, c := range []*call{l.call, joined} {
-			r := c.wait(t)
-			p, ok := r.panic.(*singleflight.PanicError)
+		for _, c := range []*fleettest.Call{l.Call, joined} {
+			r := c.Wait(t)
+			p, ok := r.Panic.(*singleflight.PanicError)
 			if !ok || p.Value != "boom" || !strings.Contains(string(p.Stack), "explode") {
 				t.Errorf("where fn ran: %+v, want a PanicError: boom, with the stack of fn", r)
 			}
 		}
-		r := there.wait(t)
-		if remote, ok := errors.AsType[*fleet.RemoteError](r.err); !ok || remote.Message != "panic: boom" {
+		r := there.Wait(t)
+		if remote, ok := errors.AsType[*fleet.RemoteError](r.Err); !ok || remote.Message != "panic: boom" {
 			t.Errorf("elsewhere: %+v, want a RemoteError: panic: boom", r)
 		}
 	})
@@ -190,14 +191,14 @@ func TestPanicStaysInItsProcess(t *testing.T) {
 func TestGoexitStaysInItsProcess(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		l := n[0].begin(t, "k")
-		there := n[1].start(t, "k", never)
+		there := n[1].start(t, "k", fleettest.Never)
 		settle()
 		l.end <- func() (string, error) { runtime.Goexit(); return "", nil }
-		if r := l.wait(t); !r.exited {
+		if r := l.Wait(t); !r.Exited {
 			t.Errorf("where fn ran: %+v, want the caller's goroutine to exit", r)
 		}
-		r := there.wait(t)
-		if remote, ok := errors.AsType[*fleet.RemoteError](r.err); !ok || remote.Message != singleflight.ErrGoexit.Error() {
+		r := there.Wait(t)
+		if remote, ok := errors.AsType[*fleet.RemoteError](r.Err); !ok || remote.Message != singleflight.ErrGoexit.Error() {
 			t.Errorf("elsewhere: %+v, want a RemoteError: %v", r, singleflight.ErrGoexit)
 		}
 	})
@@ -212,10 +213,10 @@ func TestBadCallsPanic(t *testing.T) {
 				}
 			}()
 			var none context.Context
-			n[0].DoContext(none, "k", never)
+			n[0].DoContext(none, "k", fleettest.Never)
 		}()
 		c := n[0].start(t, "k", nil)
-		if r := c.wait(t); r.panic == nil {
+		if r := c.Wait(t); r.Panic == nil {
 			t.Errorf("nil fn: %+v, want a panic", r)
 		}
 	})
@@ -245,8 +246,8 @@ func TestLastCallerOutHandsOver(t *testing.T) {
 				second, third := n[1].ask(t, "k"), n[2].ask(t, "k")
 				wantWatches(t, store, 3)
 				left := time.Now()
-				first.cancel()
-				first.wantErr(t, "the caller that left", context.Canceled)
+				first.Cancel()
+				first.WantErr(t, "the caller that left", context.Canceled)
 				<-fnCtx.Done()
 				settle()
 				if second.runs() == third.runs() {
@@ -255,8 +256,8 @@ func TestLastCallerOutHandsOver(t *testing.T) {
 				wantTook(t, "taken over", left, 100*time.Millisecond) // as long as settle takes
 				second.give("v")
 				third.give("v")
-				second.want(t, "second", "v")
-				third.want(t, "third", "v")
+				second.Want(t, "second", "v")
+				third.Want(t, "third", "v")
 				a, b := n[1].Stats(), n[2].Stats()
 				if a.Takeovers+b.Takeovers != 1 || a.Loads+b.Loads != 1 {
 					t.Errorf("stats %+v, %+v, want 1 takeover, 1 load", a, b)
@@ -270,16 +271,16 @@ func TestLastCallerOutHandsOver(t *testing.T) {
 func TestWhoWaitsElsewhereLeavesAlone(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		first := n[0].begin(t, "k")
-		second := n[1].start(t, "k", never)
+		second := n[1].start(t, "k", fleettest.Never)
 		wantWatches(t, store, 2)
-		second.cancel()
-		second.wantErr(t, "the caller that left", context.Canceled)
+		second.Cancel()
+		second.WantErr(t, "the caller that left", context.Canceled)
 		wantWatches(t, store, 1)
 		if first.ctx.Err() != nil {
 			t.Error("fn was canceled when a caller in another process left")
 		}
 		first.give("v")
-		first.want(t, "first", "v")
+		first.Want(t, "first", "v")
 	})
 }
 
@@ -287,7 +288,7 @@ func TestContextDoneOnEntryDoesNothing(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err, _ := n[0].DoContext(ctx, "k", never); err != context.Canceled {
+		if _, err, _ := n[0].DoContext(ctx, "k", fleettest.Never); err != context.Canceled {
 			t.Errorf("%v, want context canceled", err)
 		}
 		settle()
@@ -307,11 +308,11 @@ func TestBackgroundCaller(t *testing.T) {
 			got <- v
 		}()
 		settle()
-		there := n[1].start(t, "k", never)
+		there := n[1].start(t, "k", fleettest.Never)
 		settle()
 		end <- "v"
 		wantGot(t, "the caller with Background", <-got, "v")
-		there.want(t, "elsewhere", "v")
+		there.Want(t, "elsewhere", "v")
 	})
 }
 
@@ -340,10 +341,10 @@ func TestTimeLimitInsideFnEndsAFlightThatWaitsForItself(t *testing.T) {
 		c := n[0].start(t, "k", func(ctx context.Context) (string, error) {
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
 			defer cancel()
-			v, err, _ := n[0].DoContext(ctx, "k", never)
+			v, err, _ := n[0].DoContext(ctx, "k", fleettest.Never)
 			return v, err
 		})
-		c.wantErr(t, "the caller", context.DeadlineExceeded)
+		c.WantErr(t, "the caller", context.DeadlineExceeded)
 		if s := n[0].Stats(); s.Callers.Joined != 1 {
 			t.Errorf("%d calls joined, want the inner one", s.Callers.Joined)
 		}
@@ -359,14 +360,14 @@ func TestTimeLimitInsideFnEndsAFlightThatWaitsForItself(t *testing.T) {
 func TestLoadOutlastsTheLease(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		l := n[0].begin(t, "k")
-		there := n[1].start(t, "k", never)
+		there := n[1].start(t, "k", fleettest.Never)
 		time.Sleep(4*lease - time.Second)
 		if l.ctx.Err() != nil {
 			t.Error("fn was canceled")
 		}
 		l.give("v")
-		l.want(t, "where fn ran", "v")
-		there.want(t, "elsewhere", "v")
+		l.Want(t, "where fn ran", "v")
+		there.Want(t, "elsewhere", "v")
 		if got := n[0].asked.writes.Load(); got != 9 {
 			t.Errorf("%d writes, want the claim, 7 renewals, one each half lease, and the result", got)
 		}
@@ -390,12 +391,12 @@ func TestDeadHolderIsReplaced(t *testing.T) {
 				if second.runs() == third.runs() {
 					t.Fatalf("loads in the second and third process: %v, %v, want one", second.runs(), third.runs())
 				}
-				dead.cancel()
+				dead.Cancel()
 				time.Sleep(2 * lease) // it keeps the key
 				second.give("v")
 				third.give("v")
-				second.want(t, "second", "v")
-				third.want(t, "third", "v")
+				second.Want(t, "second", "v")
+				third.Want(t, "third", "v")
 				if a, b := n[1].Stats(), n[2].Stats(); a.Loads+b.Loads != 1 {
 					t.Errorf("%d loads, want 1", a.Loads+b.Loads)
 				}
@@ -431,7 +432,7 @@ func TestHolderThatLostItsLeaseGivesTheNewerValue(t *testing.T) {
 						newer.awaitFn(t) // it has taken over
 						if over {
 							newer.give("newer")
-							newer.want(t, "where it was taken over", "newer")
+							newer.Want(t, "where it was taken over", "newer")
 						}
 						if fnCtx.Err() != nil {
 							t.Error("fn was canceled before the news can have come")
@@ -440,9 +441,9 @@ func TestHolderThatLostItsLeaseGivesTheNewerValue(t *testing.T) {
 						<-fnCtx.Done()
 						if !over {
 							newer.give("newer")
-							newer.want(t, "where it was taken over", "newer")
+							newer.Want(t, "where it was taken over", "newer")
 						}
-						old.want(t, "where the lease was lost", "newer")
+						old.Want(t, "where the lease was lost", "newer")
 						wantStats(t, "where it was taken over", n[1], fleet.Stats{Loads: 1, Takeovers: 1})
 						if s := n[0].Stats(); s.Received != 1 || s.Loads != 1 {
 							t.Errorf("where the lease was lost: stats %+v, want 1 received, 1 load", s)
@@ -467,8 +468,8 @@ func TestLateWriteIsRejected(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 		n[0].line.SetLine(good)
 		newer.give("newer")
-		newer.want(t, "where it was taken over", "newer")
-		old.want(t, "where the lease was lost", "newer")
+		newer.Want(t, "where it was taken over", "newer")
+		old.Want(t, "where the lease was lost", "newer")
 	}, fleet.Linger(time.Hour))
 }
 
@@ -485,7 +486,7 @@ func TestHolderWhoseLeaseRanOutUnnoticed(t *testing.T) {
 				}
 				n[0].line.SetLine(good)
 				l.give("v")
-				l.want(t, "the caller", "v")
+				l.Want(t, "the caller", "v")
 				wantStats(t, "it", n[0], fleet.Stats{Loads: 1, Unsent: 1})
 			})
 		})
@@ -505,7 +506,7 @@ func TestLostAnswerToAClaim(t *testing.T) {
 				n[0].line.SetLine(enginetest.Line{Answers: enginetest.Way{Lost: true}})
 				here := n[0].ask(t, "k")
 				settle()
-				there := n[1].start(t, "k", never)
+				there := n[1].start(t, "k", fleettest.Never)
 				if required {
 					time.Sleep(timeout - time.Second) // the claim has no answer, and the reading back has
 					n[0].line.SetLine(good)
@@ -514,8 +515,8 @@ func TestLostAnswerToAClaim(t *testing.T) {
 				n[0].line.SetLine(good)
 				time.Sleep(2 * lease) // it is renewed
 				here.give("v")
-				here.want(t, "where fn ran", "v")
-				there.want(t, "elsewhere", "v")
+				here.Want(t, "where fn ran", "v")
+				there.Want(t, "elsewhere", "v")
 				wantStats(t, "where fn ran", n[0], want)
 			}, opts...)
 		})
@@ -526,14 +527,14 @@ func TestLostAnswerToAClaim(t *testing.T) {
 func TestLostAnswerToAResult(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		here := n[0].begin(t, "k")
-		there := n[1].start(t, "k", never)
+		there := n[1].start(t, "k", fleettest.Never)
 		settle()
 		n[0].line.SetLine(enginetest.Line{Answers: enginetest.Way{Lost: true}})
 		here.give("v")
-		there.want(t, "elsewhere", "v")
+		there.Want(t, "elsewhere", "v")
 		time.Sleep(timeout / 2)
 		n[0].line.SetLine(good)
-		here.want(t, "where fn ran", "v")
+		here.Want(t, "where fn ran", "v")
 		wantStats(t, "where fn ran", n[0], fleet.Stats{Loads: 1})
 	}, fleet.Linger(time.Hour))
 }
@@ -563,7 +564,7 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 				l := n[0].begin(t, "k")
-				there := n[1].start(t, "k", never)
+				there := n[1].start(t, "k", fleettest.Never)
 				time.Sleep(lease/2 - time.Second)
 				n[0].line.SetLine(line)
 				time.Sleep(3 * time.Second) // the renewal was due after 1
@@ -573,8 +574,8 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 					t.Error("fn was canceled")
 				}
 				l.give("v")
-				l.want(t, "where fn ran", "v")
-				there.want(t, "elsewhere", "v")
+				l.Want(t, "where fn ran", "v")
+				there.Want(t, "elsewhere", "v")
 				wantStats(t, "where fn ran", n[0], fleet.Stats{Loads: 1})
 			})
 		})
@@ -594,13 +595,13 @@ func TestLeavingBeforeTheClaimIsAnswered(t *testing.T) {
 				}
 				inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 					n[0].line.SetLine(enginetest.Line{Answers: enginetest.Way{Held: true}})
-					c := n[0].start(t, "k", never)
+					c := n[0].start(t, "k", fleettest.Never)
 					settle()
 					if r := store.Records(); r != 1 {
 						t.Fatalf("%d records, want the claim", r)
 					}
-					c.cancel()
-					c.wantErr(t, "the caller that left", context.Canceled)
+					c.Cancel()
+					c.WantErr(t, "the caller that left", context.Canceled)
 					time.Sleep(after)
 					n[0].line.SetLine(good)
 					mended := time.Now()
@@ -630,13 +631,13 @@ func TestClosedConnectionFallsBackAtOnce(t *testing.T) {
 				takeDown(required.line)
 				began := time.Now()
 				l := n[0].begin(t, "k")
-				joined := n[0].start(t, "k", never)
+				joined := n[0].start(t, "k", fleettest.Never)
 				synctest.Wait()
 				l.give("v")
-				l.want(t, "first", "v")
-				joined.want(t, "second", "v")
+				l.Want(t, "first", "v")
+				joined.Want(t, "second", "v")
 				wantStats(t, "the Group", n[0], fleet.Stats{Loads: 1, Fallbacks: 1})
-				required.start(t, "k", never).wantErr(t, "with RequireEngine", fleet.ErrUnavailable)
+				required.start(t, "k", fleettest.Never).WantErr(t, "with RequireEngine", fleet.ErrUnavailable)
 				wantStats(t, "with RequireEngine", required, fleet.Stats{})
 				wantTook(t, "answered", began, 0)
 			})
@@ -659,7 +660,7 @@ func TestConnectionLostWhileAsking(t *testing.T) {
 		l.awaitFn(t)
 		wantTook(t, "fell back", lost, 0)
 		l.give("v")
-		l.want(t, "the caller", "v")
+		l.Want(t, "the caller", "v")
 	})
 }
 
@@ -673,10 +674,10 @@ func TestConnectionLostWhileWaiting(t *testing.T) {
 		waiting.awaitFn(t)
 		wantTook(t, "fell back", lost, 0)
 		waiting.give("alone")
-		waiting.want(t, "the caller that waited", "alone")
+		waiting.Want(t, "the caller that waited", "alone")
 		wantStats(t, "where it waited", n[1], fleet.Stats{Loads: 1, Fallbacks: 1})
 		l.give("v")
-		l.want(t, "where fn ran", "v")
+		l.Want(t, "where fn ran", "v")
 	})
 }
 
@@ -685,10 +686,10 @@ func TestConnectionLostWhileWaiting(t *testing.T) {
 func TestFallbackLeavesNobodyBehind(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		l := n[0].begin(t, "k")
-		waiting := n[1].start(t, "k", returns("alone"))
+		waiting := n[1].start(t, "k", fleettest.Returns("alone"))
 		settle()
 		n[1].line.SetLine(cut)
-		waiting.want(t, "the caller that waited", "alone")
+		waiting.Want(t, "the caller that waited", "alone")
 		wantGot(t, "a call after that", n[1].call(t, "k2", "alone"), "alone")
 		wantStats(t, "the Group", n[1], fleet.Stats{Loads: 2, Fallbacks: 2})
 		synctest.Wait()
@@ -697,7 +698,7 @@ func TestFallbackLeavesNobodyBehind(t *testing.T) {
 			t.Errorf("a goroutine goes on:\n%s", s)
 		}
 		l.give("v")
-		l.want(t, "where fn ran", "v")
+		l.Want(t, "where fn ran", "v")
 	})
 }
 
@@ -713,8 +714,8 @@ func TestForgetWithoutEngine(t *testing.T) {
 		newer := n[0].begin(t, "k")
 		old.give("old")
 		newer.give("newer")
-		old.want(t, "the forgotten load's caller", "old")
-		newer.want(t, "the next caller", "newer")
+		old.Want(t, "the forgotten load's caller", "old")
+		newer.Want(t, "the next caller", "newer")
 
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -732,7 +733,7 @@ func TestCutOffClient(t *testing.T) {
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
-		if _, err, _ := n[0].DoContext(ctx, "impatient", never); err != context.DeadlineExceeded {
+		if _, err, _ := n[0].DoContext(ctx, "impatient", fleettest.Never); err != context.DeadlineExceeded {
 			t.Errorf("an impatient caller: %v, want deadline exceeded", err)
 		}
 		wantTook(t, "an impatient caller returned", began, 500*time.Millisecond)
@@ -741,16 +742,16 @@ func TestCutOffClient(t *testing.T) {
 		l := n[0].begin(t, "k")
 		wantTook(t, "fell back", began, timeout)
 		l.give("alone")
-		l.want(t, "the caller", "alone")
+		l.Want(t, "the caller", "alone")
 
 		n[0].line.SetLine(good)
 		time.Sleep(lease)
 		l = n[1].begin(t, "k2")
-		there := n[0].start(t, "k2", never)
+		there := n[0].start(t, "k2", fleettest.Never)
 		wantWatches(t, store, 2)
 		l.give("together")
-		l.want(t, "where fn ran", "together")
-		there.want(t, "where it was cut off", "together")
+		l.Want(t, "where fn ran", "together")
+		there.Want(t, "where it was cut off", "together")
 	})
 }
 
@@ -758,7 +759,7 @@ func TestCutOffClient(t *testing.T) {
 func TestErrUnavailableIsNoContextError(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
 		n[0].line.SetLine(silent)
-		_, err, _ := n[0].DoContext(context.Background(), "k", never)
+		_, err, _ := n[0].DoContext(context.Background(), "k", fleettest.Never)
 		if !errors.Is(err, fleet.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 			t.Errorf("%v, want ErrUnavailable and nothing of a context", err)
 		}
@@ -782,10 +783,10 @@ func TestCutOffWhileWaiting(t *testing.T) {
 			t.Errorf("fell back after %v, want at most three quarters of the lease of %v and the EngineTimeout of %v", d, lease, timeout)
 		}
 		waiting.give("alone")
-		waiting.want(t, "where it was cut off", "alone")
+		waiting.Want(t, "where it was cut off", "alone")
 		wantStats(t, "where it was cut off", n[1], fleet.Stats{Loads: 1, Fallbacks: 1})
 		l.give("v")
-		l.want(t, "where fn ran", "v")
+		l.Want(t, "where fn ran", "v")
 	})
 }
 
@@ -799,15 +800,15 @@ func TestWatchLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 				l := n[0].begin(t, "k")
-				waiting := n[1].start(t, "k", never)
+				waiting := n[1].start(t, "k", fleettest.Never)
 				settle()
 				for _, n := range n {
 					lose(n.line)
 				}
 				l.give("v")
-				l.want(t, "where fn ran", "v")
+				l.Want(t, "where fn ran", "v")
 				given := time.Now()
-				waiting.want(t, "elsewhere", "v")
+				waiting.Want(t, "elsewhere", "v")
 				if d := time.Since(given); d > lease*3/4 {
 					t.Errorf("the result came after %v, want three quarters of the lease of %v", d, lease)
 				}
@@ -827,12 +828,12 @@ func TestWatchRefused(t *testing.T) {
 		}
 		blind.Group = g
 		l := n[0].begin(t, "k")
-		there := blind.start(t, "k", never)
+		there := blind.start(t, "k", fleettest.Never)
 		time.Sleep(time.Minute)
 		l.give("v")
-		l.want(t, "where fn ran", "v")
+		l.Want(t, "where fn ran", "v")
 		given := time.Now()
-		there.want(t, "elsewhere", "v")
+		there.Want(t, "elsewhere", "v")
 		if d := time.Since(given); d > 2*time.Second {
 			t.Errorf("the result came after %v, want a second or so", d)
 		}
@@ -856,7 +857,7 @@ func TestForgetMidLoad(t *testing.T) {
 			t.Run(fmt.Sprintf("oldFirst=%v/by=%d", oldFirst, by), func(t *testing.T) {
 				inFleet(t, 4, func(t *testing.T, store *enginetest.Fake, n []node) {
 					old := n[0].begin(t, "k")
-					there := n[1].start(t, "k", never)
+					there := n[1].start(t, "k", fleettest.Never)
 					settle()
 					n[by].forget(t, "k")
 					settle()
@@ -864,24 +865,24 @@ func TestForgetMidLoad(t *testing.T) {
 						t.Errorf("%d loads can be joined after Forget", f)
 					}
 					newer := n[0].begin(t, "k")
-					there2, third, fourth := n[1].start(t, "k", never), n[2].start(t, "k", never), n[3].start(t, "k", never)
+					there2, third, fourth := n[1].start(t, "k", fleettest.Never), n[2].start(t, "k", fleettest.Never), n[3].start(t, "k", fleettest.Never)
 					wantWatches(t, store, 6)
 					time.Sleep(2 * lease) // both renew their leases
 					if old.ctx.Err() != nil {
 						t.Error("the forgotten load was canceled")
 					}
-					end := func(l *load, v string, calls ...*call) {
+					end := func(l *load, v string, calls ...*fleettest.Call) {
 						l.give(v)
 						for i, c := range calls {
-							c.want(t, fmt.Sprintf("caller %d of the %s load", i, v), v)
+							c.Want(t, fmt.Sprintf("caller %d of the %s load", i, v), v)
 						}
 					}
 					if oldFirst {
-						end(old, "old", old.call, there)
+						end(old, "old", old.Call, there)
 					}
-					end(newer, "new", newer.call, there2, third, fourth)
+					end(newer, "new", newer.Call, there2, third, fourth)
 					if !oldFirst {
-						end(old, "old", old.call, there)
+						end(old, "old", old.Call, there)
 					}
 				})
 			})
@@ -896,7 +897,7 @@ func TestTwoForgets(t *testing.T) {
 		for i := range 50 {
 			key := fmt.Sprint("k", i)
 			l := n[0].begin(t, key)
-			there := n[1].start(t, key, never)
+			there := n[1].start(t, key, fleettest.Never)
 			settle()
 			var both sync.WaitGroup
 			for _, n := range n[2:] {
@@ -915,8 +916,8 @@ func TestTwoForgets(t *testing.T) {
 				t.Fatal("the forgotten load was canceled")
 			}
 			l.give("v")
-			l.want(t, "where fn ran", "v")
-			there.want(t, "elsewhere", "v")
+			l.Want(t, "where fn ran", "v")
+			there.Want(t, "elsewhere", "v")
 		}
 	})
 }
@@ -927,7 +928,7 @@ func TestTwoForgets(t *testing.T) {
 func TestLateNewsKeepsTheSuccessor(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		old := n[0].begin(t, "k")
-		there := n[1].start(t, "k", never)
+		there := n[1].start(t, "k", fleettest.Never)
 		settle()
 		for _, n := range n {
 			n.line.SetLine(deaf) // they will ask when the renewal is overdue
@@ -935,14 +936,14 @@ func TestLateNewsKeepsTheSuccessor(t *testing.T) {
 		n[1].forget(t, "k")
 		newer := n[1].begin(t, "k")
 		time.Sleep(lease)
-		second := n[1].start(t, "k", never)
+		second := n[1].start(t, "k", fleettest.Never)
 		settle()
 		old.give("old")
-		old.want(t, "the forgotten load's caller", "old")
-		there.want(t, "the caller that waited for it", "old")
+		old.Want(t, "the forgotten load's caller", "old")
+		there.Want(t, "the caller that waited for it", "old")
 		newer.give("new")
-		newer.want(t, "first", "new")
-		second.want(t, "second", "new")
+		newer.Want(t, "first", "new")
+		second.Want(t, "second", "new")
 	}, fleet.Linger(time.Hour))
 }
 
@@ -951,16 +952,16 @@ func TestForgetThenCallHere(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		for i := range 20 {
 			old := n[1].begin(t, "k")
-			waits := n[0].start(t, "k", never)
+			waits := n[0].start(t, "k", fleettest.Never)
 			settle()
 			n[0].forget(t, "k")
 			newer := n[0].begin(t, "k")
 			old.give("old")
-			old.want(t, "the old load's caller", "old")
-			waits.want(t, "the caller that waited for it", "old")
+			old.Want(t, "the old load's caller", "old")
+			waits.Want(t, "the caller that waited for it", "old")
 			v := fmt.Sprint(i)
 			newer.give(v)
-			newer.want(t, "the call after Forget", v)
+			newer.Want(t, "the call after Forget", v)
 		}
 	})
 }
@@ -982,12 +983,12 @@ func TestForgottenLoadIsGivenUp(t *testing.T) {
 				if dies {
 					n[0].line.SetLine(cut)
 				} else {
-					here.cancel()
+					here.Cancel()
 				}
 				there.awaitFn(t)
 				there.give("v")
-				there.want(t, "the caller that waited for the forgotten load", "v")
-				here.cancel()
+				there.Want(t, "the caller that waited for the forgotten load", "v")
+				here.Cancel()
 			})
 		})
 	}
@@ -1003,14 +1004,14 @@ func TestForgetOfNothing(t *testing.T) {
 		wantGot(t, "a call after Forget of a result", n[0].call(t, "k", "w"), "w")
 
 		l := n[0].begin(t, "k")
-		waiting := n[1].start(t, "k", never)
+		waiting := n[1].start(t, "k", fleettest.Never)
 		settle()
 		n[1].line.SetLine(enginetest.Line{News: enginetest.Way{Held: true}})
 		l.give("x")
-		l.want(t, "where fn ran", "x")
+		l.Want(t, "where fn ran", "x")
 		n[0].forget(t, "k")
 		n[1].line.SetLine(good)
-		waiting.want(t, "the caller that waited for the result", "x")
+		waiting.Want(t, "the caller that waited for the result", "x")
 	})
 }
 
@@ -1021,7 +1022,7 @@ func TestForgetUnheard(t *testing.T) {
 		t.Run(fmt.Sprintf("over=%v", over), func(t *testing.T) {
 			inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
 				old := n[0].begin(t, "k")
-				there := n[1].start(t, "k", never)
+				there := n[1].start(t, "k", fleettest.Never)
 				settle()
 				for _, n := range n {
 					n.line.SetLine(deaf)
@@ -1035,10 +1036,10 @@ func TestForgetUnheard(t *testing.T) {
 					}
 				}
 				old.give("old") // and its write finds out
-				old.want(t, "where the old load ran", "old")
-				there.want(t, "the caller that waited for the old load", "old")
+				old.Want(t, "where the old load ran", "old")
+				there.Want(t, "the caller that waited for the old load", "old")
 				newer.give("new")
-				newer.want(t, "the next load's caller", "new")
+				newer.Want(t, "the next load's caller", "new")
 			}, fleet.Linger(time.Hour))
 		})
 	}
@@ -1051,7 +1052,7 @@ func TestForgetUnheardAndAlone(t *testing.T) {
 		t.Run(fmt.Sprint("wait=", wait), func(t *testing.T) {
 			inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
 				l := n[0].begin(t, "k")
-				there := n[1].start(t, "k", never)
+				there := n[1].start(t, "k", fleettest.Never)
 				settle()
 				for _, n := range n {
 					n.line.SetLine(deaf)
@@ -1062,8 +1063,8 @@ func TestForgetUnheardAndAlone(t *testing.T) {
 					t.Error("the forgotten load was canceled")
 				}
 				l.give("old")
-				l.want(t, "where the old load ran", "old")
-				there.want(t, "the caller that waited for it", "old")
+				l.Want(t, "where the old load ran", "old")
+				there.Want(t, "the caller that waited for it", "old")
 			}, fleet.Linger(time.Hour))
 		})
 	}
@@ -1073,7 +1074,7 @@ func TestForgetUnheardAndAlone(t *testing.T) {
 func TestForgetAfterHalfAForget(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		l := n[0].begin(t, "k")
-		there := n[1].start(t, "k", never)
+		there := n[1].start(t, "k", fleettest.Never)
 		settle()
 		raw := store.Connect()
 		now, err := raw.Latest(t.Context(), engine.Name{Key: "k", Part: "current"})
@@ -1091,8 +1092,8 @@ func TestForgetAfterHalfAForget(t *testing.T) {
 			t.Error("the forgotten load was canceled")
 		}
 		l.give("old")
-		l.want(t, "where fn ran", "old")
-		there.want(t, "elsewhere", "old")
+		l.Want(t, "where fn ran", "old")
+		there.Want(t, "elsewhere", "old")
 	})
 }
 
@@ -1131,14 +1132,14 @@ func TestValueThatDoesNotTravel(t *testing.T) {
 					there, there2 := n[1].ask(t, "k"), n[2].ask(t, "k")
 					wantWatches(t, store, 3)
 					here.give(tt.value)
-					here.want(t, "where fn ran first", tt.value)
+					here.Want(t, "where fn ran first", tt.value)
 					there.awaitFn(t)
 					there2.awaitFn(t)
 					wantWatches(t, store, 0) // there is nothing more to wait for
 					there.give("one's own")
 					there2.give("one's own")
-					there.want(t, "second", "one's own")
-					there2.want(t, "third", "one's own")
+					there.Want(t, "second", "one's own")
+					there2.Want(t, "third", "one's own")
 				}
 				wantStats(t, "where fn ran first", n[0], fleet.Stats{Loads: 2, Unsent: 2 * tt.unsent})
 				wantStats(t, "second", n[1], fleet.Stats{Loads: 2})
@@ -1153,11 +1154,11 @@ func TestValueThatDoesNotTravel(t *testing.T) {
 func TestEncoding(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
 		l := n[0].begin(t, "k")
-		there := n[1].start(t, "k", never)
+		there := n[1].start(t, "k", fleettest.Never)
 		settle()
 		l.give("\xff\n\x00")
-		l.want(t, "where fn ran", "\xff\n\x00")
-		there.want(t, "elsewhere", "\xff\n\x00")
+		l.Want(t, "where fn ran", "\xff\n\x00")
+		there.Want(t, "elsewhere", "\xff\n\x00")
 	}, fleet.Encoding(codec{}))
 }
 

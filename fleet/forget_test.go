@@ -16,6 +16,7 @@ import (
 	"example.com/singleflight/fleet"
 	"example.com/singleflight/fleet/internal/engine"
 	"example.com/singleflight/fleet/internal/enginetest"
+	"example.com/singleflight/fleet/internal/fleettest"
 )
 
 // Forget, and late messages, with faults of the engine, in bubbles.
@@ -35,7 +36,7 @@ func TestForgetReachesALoadWithoutEngine(t *testing.T) {
 				time.Sleep(news)
 				wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
 				old.give("old")
-				old.want(t, "the caller from before", "old")
+				old.Want(t, "the caller from before", "old")
 			})
 		})
 	}
@@ -54,7 +55,7 @@ func TestForgetReachesALoadAfterAWithheldValue(t *testing.T) {
 		time.Sleep(news)
 		wantGot(t, "a call after Forget", n[1].call(t, "k", "new"), "new")
 		old.give("old")
-		old.want(t, "the caller from before", "old")
+		old.Want(t, "the caller from before", "old")
 	}, fleet.Encoding(codec{}))
 }
 
@@ -71,7 +72,7 @@ func TestForgetReachesAHolderThatWasCutOff(t *testing.T) {
 				n[1].forget(t, "k")
 				time.Sleep(news)
 				wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
-				old.want(t, "the caller from before, whose lease was lost", "new")
+				old.Want(t, "the caller from before, whose lease was lost", "new")
 			})
 		})
 	}
@@ -86,7 +87,7 @@ func TestForgetReachesAHolderWhoseRecordIsGone(t *testing.T) {
 		n[1].forget(t, "k")
 		time.Sleep(news)
 		wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
-		old.want(t, "the caller from before, whose lease was lost", "new")
+		old.Want(t, "the caller from before, whose lease was lost", "new")
 	})
 }
 
@@ -108,7 +109,7 @@ func TestLateClaimDoesNotDefeatForget(t *testing.T) {
 				synctest.Wait()
 				time.Sleep(lease / 4)
 				old.give("old")
-				old.want(t, "the caller from before", "old")
+				old.Want(t, "the caller from before", "old")
 				wantGot(t, "a call after Forget", <-newer, "new")
 			})
 		})
@@ -129,7 +130,7 @@ func TestLateClaimAfterANewerLoad(t *testing.T) {
 		go func() { newer <- n[1].call(t, "k", "newer") }()
 		time.Sleep(lease / 4)
 		old.give("old")
-		old.want(t, "the caller from before", "old")
+		old.Want(t, "the caller from before", "old")
 		wantGot(t, "the second call after Forget", <-newer, "newer")
 	})
 }
@@ -146,7 +147,7 @@ func TestForgetReachesAClaimThatWasNotAnswered(t *testing.T) {
 		time.Sleep(2 * lease)
 		wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
 		old.give("old")
-		old.want(t, "the caller from before", "old")
+		old.Want(t, "the caller from before", "old")
 	})
 }
 
@@ -162,7 +163,7 @@ func TestClaimThatIsReadBackIsRenewedAtOnce(t *testing.T) {
 		n[0].line.SetLine(good)
 		time.Sleep(3 * time.Second)
 		l.give("v")
-		l.want(t, "where fn ran", "v")
+		l.Want(t, "where fn ran", "v")
 		wantGot(t, "elsewhere", <-there, "v")
 	}, fleet.Lease(2*time.Second), fleet.EngineTimeout(500*time.Millisecond))
 }
@@ -172,7 +173,7 @@ func TestClaimThatIsReadBackIsRenewedAtOnce(t *testing.T) {
 func TestWithheldValueWithRequireEngine(t *testing.T) {
 	inFleet(t, 4, func(t *testing.T, store *enginetest.Fake, n []node) {
 		running, most, loads := 0, 0, 0
-		results := make(chan result)
+		results := make(chan fleettest.Answer)
 		for _, n := range n {
 			go func() {
 				v, err, _ := n.DoContext(t.Context(), "k", func(context.Context) (string, error) {
@@ -183,11 +184,11 @@ func TestWithheldValueWithRequireEngine(t *testing.T) {
 					running--
 					return unencodable, nil
 				})
-				results <- result{v: v, err: err}
+				results <- fleettest.Answer{V: v, Err: err}
 			}()
 		}
 		for range n {
-			if r := <-results; r.v != unencodable || r.err != nil {
+			if r := <-results; r.V != unencodable || r.Err != nil {
 				t.Errorf("a call got %+v, want the value", r)
 			}
 		}
@@ -291,7 +292,7 @@ func TestForgetLeavesACopyForALeaseAtMost(t *testing.T) {
 		n[2].asked.before = func(name engine.Name) {
 			if name.Part == "current" && ended.IsZero() {
 				first.give("first")
-				first.wait(t)
+				first.Wait(t)
 				ended = time.Now()
 				second := n[3].begin(t, "k")
 				time.AfterFunc(time.Second, func() { second.give("second") })
@@ -319,7 +320,7 @@ func TestMarshalPanicReachesEveryProcess(t *testing.T) {
 		}()
 		time.Sleep(news)
 		began := time.Now()
-		_, err, _ := n[1].DoContext(t.Context(), "k", never)
+		_, err, _ := n[1].DoContext(t.Context(), "k", fleettest.Never)
 		if remote, ok := errors.AsType[*fleet.RemoteError](err); !ok || time.Since(began) > time.Second+news {
 			t.Errorf("elsewhere: %v after %v, want a RemoteError after 1s", remote, time.Since(began))
 		}
@@ -339,7 +340,7 @@ func TestHolderWaitsForItsConnection(t *testing.T) {
 		n[0].line.SetLine(cut)
 		time.Sleep(time.Second)
 		l.give("v")
-		l.want(t, "the caller", "v")
+		l.Want(t, "the caller", "v")
 	})
 }
 
@@ -348,13 +349,13 @@ func TestHolderWaitsForItsConnection(t *testing.T) {
 func TestResultOfTheNextLoadIsTaken(t *testing.T) {
 	inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
 		first := n[0].begin(t, "k")
-		there := n[1].start(t, "k", never)
+		there := n[1].start(t, "k", fleettest.Never)
 		settle()
 		n[1].line.SetLine(deaf)
-		first.cancel()
+		first.Cancel()
 		settle()
 		wantGot(t, "the next call", n[2].call(t, "k", "next"), "next")
-		there.want(t, "the process that waited", "next")
+		there.Want(t, "the process that waited", "next")
 	}, fleet.Linger(time.Hour))
 }
 
@@ -371,8 +372,8 @@ func TestHolderAsksAgainBeforeItGivesItsOwnValue(t *testing.T) {
 		n[0].line.SetLine(good)
 		time.Sleep(time.Second)
 		newer.give("new")
-		newer.want(t, "the newer load's caller", "new")
-		old.want(t, "the older load's caller", "new")
+		newer.Want(t, "the newer load's caller", "new")
+		old.Want(t, "the older load's caller", "new")
 	})
 }
 
@@ -387,7 +388,7 @@ func TestLateJoinerOfACutOffHolder(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		wantGot(t, "a call at the holder, 15 s later", n[0].call(t, "k", "newest"), "newest")
 		n[0].line.SetLine(good)
-		old.want(t, "the holder's first caller", "newer")
+		old.Want(t, "the holder's first caller", "newer")
 	}, fleet.Linger(time.Hour))
 }
 
@@ -399,7 +400,7 @@ func TestHeldUpResultIsDeliveredWithinTheLeaseOrNot(t *testing.T) {
 				l := n[0].begin(t, "k")
 				n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Late: late}})
 				l.give("old")
-				l.want(t, "where fn ran", "old")
+				l.Want(t, "where fn ran", "old")
 				n[0].line.SetLine(cut)
 				want := "old" // its holder could not say that it has ended
 				if late > lease {
@@ -465,7 +466,7 @@ func TestBrokenEngineCostsFewGoroutines(t *testing.T) {
 		}
 		before := runtime.NumGoroutine()
 		for i := range 1000 {
-			if v, err, _ := g.DoContext(t.Context(), fmt.Sprint(i), returns("v")); v != "v" || err != nil {
+			if v, err, _ := g.DoContext(t.Context(), fmt.Sprint(i), fleettest.Returns("v")); v != "v" || err != nil {
 				t.Fatalf("DoContext: %q, %v, want v", v, err)
 			}
 		}
@@ -487,7 +488,7 @@ func TestBrokenEngineIsLeftAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 100 {
-			if v, err, _ := g.DoContext(t.Context(), "k", returns("v")); v != "v" || err != nil {
+			if v, err, _ := g.DoContext(t.Context(), "k", fleettest.Returns("v")); v != "v" || err != nil {
 				t.Fatalf("DoContext: %q, %v, want v", v, err)
 			}
 		}
@@ -525,7 +526,7 @@ func TestOneSlowRequestDoesNotMakeAnEngineSilent(t *testing.T) {
 			t.Errorf("%d fallbacks of 3 calls, want 1", s.Fallbacks)
 		}
 		l.give("v")
-		l.want(t, "the slow one", "v")
+		l.Want(t, "the slow one", "v")
 	})
 }
 
@@ -541,7 +542,7 @@ func TestForgetReachesAHolderWhoseWatchWasLost(t *testing.T) {
 		time.Sleep(news)
 		wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
 		old.give("old")
-		old.want(t, "the caller from before", "old")
+		old.Want(t, "the caller from before", "old")
 	})
 }
 
@@ -554,7 +555,7 @@ func TestResultThatCannotBeSentReleasesTheKey(t *testing.T) {
 		settle()
 		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Lost: true}})
 		l.give("v")
-		l.want(t, "where fn ran", "v")
+		l.Want(t, "where fn ran", "v")
 		if s := n[0].Stats(); s.Unsent != 1 {
 			t.Errorf("%d results unsent, want 1", s.Unsent)
 		}
@@ -565,6 +566,6 @@ func TestResultThatCannotBeSentReleasesTheKey(t *testing.T) {
 			t.Errorf("another process loaded %v after the line was good, want the EngineTimeout of 2s and two seconds at most", d)
 		}
 		there.give("its own")
-		there.want(t, "elsewhere", "its own")
+		there.Want(t, "elsewhere", "its own")
 	})
 }

@@ -5,21 +5,19 @@
 package fleet_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"example.com/singleflight"
 	"example.com/singleflight/fleet"
 	"example.com/singleflight/fleet/internal/engine"
 	"example.com/singleflight/fleet/internal/enginetest"
+	"example.com/singleflight/fleet/internal/fleettest"
 )
 
 // The defaults of fleet.Lease and fleet.EngineTimeout.
@@ -124,9 +122,6 @@ const (
 	late = 900 * time.Millisecond
 )
 
-// patience is how long tests wait for what must happen.
-const patience = time.Minute
-
 // settle lets messages arrive that are on their way.
 func settle() {
 	time.Sleep(100 * time.Millisecond)
@@ -141,70 +136,15 @@ func wantWatches(t *testing.T, store *enginetest.Fake, want int) {
 	}
 }
 
-// A result is what a call got.
-type result struct {
-	v      string
-	err    error
-	shared bool
-	panic  any
-	exited bool
-}
-
-// A call is one in progress.
-type call struct {
-	result chan result
-	cancel context.CancelFunc
-}
-
 // start calls DoContext in the background.
-func (n node) start(t *testing.T, key string, fn func(context.Context) (string, error)) *call {
+func (n node) start(t *testing.T, key string, fn func(context.Context) (string, error)) *fleettest.Call {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
-	c := &call{make(chan result, 1), cancel}
-	go func() {
-		r := result{exited: true}
-		defer func() {
-			if p := recover(); p != nil {
-				r.panic, r.exited = p, false
-			}
-			c.result <- r
-		}()
-		r.v, r.err, r.shared = n.DoContext(ctx, key, fn)
-		r.exited = false
-	}()
-	return c
-}
-
-// wait returns what the call got.
-func (c *call) wait(t *testing.T) result {
-	t.Helper()
-	select {
-	case r := <-c.result:
-		return r
-	case <-time.After(patience):
-		t.Fatalf("a call got nothing within %v", patience)
-		panic("unreachable")
-	}
-}
-
-func (c *call) want(t *testing.T, who, v string) {
-	t.Helper()
-	if r := c.wait(t); r.v != v || r.err != nil || r.panic != nil || r.exited {
-		t.Errorf("%s got %+v, want %q", who, r, v)
-	}
-}
-
-func (c *call) wantErr(t *testing.T, who string, want error) {
-	t.Helper()
-	if r := c.wait(t); !errors.Is(r.err, want) || r.v != "" || r.panic != nil || r.exited {
-		t.Errorf("%s got %+v, want %v", who, r, want)
-	}
+	return fleettest.Start(t, n.Group, key, fn)
 }
 
 // A load is a call whose fn is under the test's control, if it is called.
 type load struct {
-	*call
+	*fleettest.Call
 	running chan struct{} // closed when fn runs
 	ctx     context.Context
 	end     chan func() (string, error)
@@ -214,7 +154,7 @@ type load struct {
 func (n node) ask(t *testing.T, key string) *load {
 	t.Helper()
 	l := &load{running: make(chan struct{}), end: make(chan func() (string, error), 1)}
-	l.call = n.start(t, key, func(ctx context.Context) (string, error) {
+	l.Call = n.start(t, key, func(ctx context.Context) (string, error) {
 		l.ctx = ctx
 		close(l.running)
 		select {
@@ -233,10 +173,10 @@ func (n node) begin(t *testing.T, key string) *load {
 	l := n.ask(t, key)
 	select {
 	case <-l.running:
-	case r := <-l.result:
+	case r := <-l.Answer:
 		t.Fatalf("begin(%q): got %+v, want a load", key, r)
-	case <-time.After(patience):
-		t.Fatalf("begin(%q): no load within %v", key, patience)
+	case <-time.After(fleettest.Patience):
+		t.Fatalf("begin(%q): no load within %v", key, fleettest.Patience)
 	}
 	return l
 }
@@ -246,8 +186,8 @@ func (l *load) awaitFn(t *testing.T) {
 	t.Helper()
 	select {
 	case <-l.running:
-	case <-time.After(patience):
-		t.Fatalf("no load within %v", patience)
+	case <-time.After(fleettest.Patience):
+		t.Fatalf("no load within %v", fleettest.Patience)
 	}
 }
 
@@ -264,19 +204,12 @@ func (l *load) runs() bool {
 // give ends the load.
 func (l *load) give(v string) { l.end <- func() (string, error) { return v, nil } }
 
-// never is the fn of a call that should get another's result.
-func never(context.Context) (string, error) { return "", errors.New("loaded what another was loading") }
-
-func returns(v string) func(context.Context) (string, error) {
-	return func(context.Context) (string, error) { return v, nil }
-}
-
 // call makes a call whose own fn returns v, and returns what it got.
 func (n node) call(t *testing.T, key, v string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), fleettest.Patience)
 	defer cancel()
-	got, err, _ := n.DoContext(ctx, key, returns(v))
+	got, err, _ := n.DoContext(ctx, key, fleettest.Returns(v))
 	if err != nil {
 		t.Errorf("DoContext(%q): %v", key, err)
 	}
@@ -306,13 +239,9 @@ func wantTook(t *testing.T, what string, began time.Time, want time.Duration) {
 	}
 }
 
-func wantStats(t *testing.T, who string, n node, want fleet.Stats) {
+func wantStats(t *testing.T, name string, n node, want fleet.Stats) {
 	t.Helper()
-	got := n.Stats()
-	got.Callers = singleflight.Stats{}
-	if got != want {
-		t.Errorf("%s: stats %+v, want %+v", who, got, want)
-	}
+	fleettest.WantStats(t, name, n.Group, want)
 }
 
 const (
@@ -339,27 +268,10 @@ func (codec) Unmarshal(data []byte, v any) error {
 }
 
 // captureLog has the default logger write into the buffer until the test ends.
-func captureLog(t *testing.T) *syncBuffer {
-	b := new(syncBuffer)
+func captureLog(t *testing.T) *fleettest.Buffer {
+	b := new(fleettest.Buffer)
 	old := slog.Default()
 	slog.SetDefault(slog.New(slog.NewTextHandler(b, nil)))
 	t.Cleanup(func() { slog.SetDefault(old) })
 	return b
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
