@@ -100,6 +100,8 @@ func TestManyCallersCostTheEngineOneClaim(t *testing.T) {
 			calls = append(calls, n[0].start(t, "k", fleettest.Never), n[1].start(t, "k", fleettest.Never))
 		}
 		settle()
+		calls = append(calls, n[0].start(t, "k", fleettest.Never), n[1].start(t, "k", fleettest.Never)) // late callers
+		settle()
 		l.give("v")
 		for _, c := range calls {
 			c.Want(t, "a caller", "v")
@@ -455,6 +457,70 @@ func TestHolderThatLostItsLeaseGivesTheNewerValue(t *testing.T) {
 	}
 }
 
+// The same, and the engine fails while the holder waits for the newer value. It
+// loads for its callers, and that load is not taken for the one that has lost
+// its lease.
+func TestHolderThatLostItsLeaseAndTheEngine(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		l := fleettest.NewLoader()
+		old := n[0].start(t, "k", l.Fn)
+		first := l.Running(t)
+		store.StepClock(time.Hour) // its lease has ended
+		newer := n[1].begin(t, "k")
+		<-first.Done()
+		settle()
+		n[0].line.SetLine(cut)
+		second := l.Running(t)
+		n[0].line.SetLine(good)
+		time.Sleep(2 * lease)
+		if second.Err() != nil {
+			t.Error("the load without the engine was canceled")
+		}
+		l.Give("alone")
+		old.Want(t, "where the lease was lost", "alone")
+		newer.give("newer")
+		newer.Want(t, "where it was taken over", "newer")
+	})
+}
+
+// A holder that has lost its lease waits for a load that is then given up, and is
+// about to claim the key again when yet another load has a result. It takes that.
+func TestHolderThatLostItsLeaseTakesTheNextResult(t *testing.T) {
+	inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
+		old := n[0].begin(t, "k")
+		store.StepClock(time.Hour) // its lease has ended
+		second := n[1].begin(t, "k")
+		<-old.ctx.Done()
+		settle()
+		n[0].asked.before = func(engine.Name) {
+			n[0].asked.before = nil
+			n[2].call(t, "k", "third")
+		}
+		second.Cancel()
+		old.Want(t, "where the lease was lost", "third")
+		wantStats(t, "where the lease was lost", n[0], fleet.Stats{Loads: 1, Received: 1})
+	}, fleet.Linger(time.Hour))
+}
+
+// A server that is rolled back shows the holder an old result in place of its
+// claim. That is older than the holder's callers, who do not get it.
+func TestHolderIsRolledBack(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		wantGot(t, "the first call", n[0].call(t, "k", "old"), "old")
+		then := store.Save()
+		l := fleettest.NewLoader()
+		c := n[0].start(t, "k", l.Fn)
+		first := l.Running(t)
+		store.Stop()
+		store.Restore(then)
+		store.Start()
+		<-first.Done()
+		l.Running(t)
+		l.Give("new")
+		c.Want(t, "a call after the old result", "new")
+	}, fleet.Linger(time.Hour))
+}
+
 // The write of a holder that has lost its lease is rejected, even if it is the
 // first request after the loss.
 func TestLateWriteIsRejected(t *testing.T) {
@@ -782,6 +848,8 @@ func TestCutOffWhileWaiting(t *testing.T) {
 		if d := time.Since(cut); d > lease*3/4+timeout {
 			t.Errorf("fell back after %v, want at most three quarters of the lease of %v and the EngineTimeout of %v", d, lease, timeout)
 		}
+		n[1].line.SetLine(good)
+		wantWatches(t, store, 1) // only that of the holder
 		waiting.give("alone")
 		waiting.Want(t, "where it was cut off", "alone")
 		wantStats(t, "where it was cut off", n[1], fleet.Stats{Loads: 1, Fallbacks: 1})
@@ -815,6 +883,57 @@ func TestWatchLost(t *testing.T) {
 			}, fleet.Linger(time.Hour))
 		})
 	}
+}
+
+// A process whose watch receives nothing still finds that the holder has died.
+func TestDeadHolderWhileTheWatchIsSilent(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].begin(t, "k")
+		waiting := n[1].ask(t, "k")
+		settle()
+		n[1].line.SetLine(deaf)
+		n[0].line.SetLine(cut)
+		died := time.Now()
+		waiting.awaitFn(t)
+		if d := time.Since(died); d > 2*lease {
+			t.Errorf("took over after %v, want twice the lease of %v at most", d, lease)
+		}
+		waiting.give("v")
+		waiting.Want(t, "the caller", "v")
+	})
+}
+
+// A watch that has received nothing for too long is replaced.
+func TestSilentWatchIsReplaced(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		waiting := node{line: store.Connect()}
+		g, err := fleet.New[string](&deafAtFirst{Engine: waiting.line})
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting.Group = g
+		l := n[0].begin(t, "k")
+		there := waiting.start(t, "k", fleettest.Never)
+		time.Sleep(lease)
+		l.give("v")
+		given := time.Now()
+		there.Want(t, "elsewhere", "v")
+		wantTook(t, "the result", given, 0)
+	})
+}
+
+// A deafAtFirst engine has a first watch that receives nothing.
+type deafAtFirst struct {
+	engine.Engine
+	watched bool
+}
+
+func (d *deafAtFirst) Watch(ctx context.Context, key string) <-chan engine.Entry {
+	if d.watched {
+		return d.Engine.Watch(ctx, key)
+	}
+	d.watched = true
+	return make(chan engine.Entry)
 }
 
 // A process that may not watch still gets the results, since the engine is
@@ -945,6 +1064,30 @@ func TestLateNewsKeepsTheSuccessor(t *testing.T) {
 		newer.Want(t, "first", "new")
 		second.Want(t, "second", "new")
 	}, fleet.Linger(time.Hour))
+}
+
+// A flight that waits for a forgotten load does not detach the flight that took
+// its place, however often that load renews its lease.
+func TestForgottenLoadDetachesOnce(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		old := n[0].begin(t, "k")
+		there := n[1].start(t, "k", fleettest.Never)
+		settle()
+		n[1].forget(t, "k")
+		newer := n[1].begin(t, "k")
+		time.Sleep(2 * lease)
+		second := n[1].start(t, "k", fleettest.Never)
+		settle()
+		if s := n[1].Stats().Callers; s.Joined != 1 {
+			t.Errorf("%d callers joined, want the second one", s.Joined)
+		}
+		old.give("old")
+		old.Want(t, "the forgotten load's caller", "old")
+		there.Want(t, "the caller that waited for it", "old")
+		newer.give("new")
+		newer.Want(t, "first", "new")
+		second.Want(t, "second", "new")
+	})
 }
 
 // A call in this process starts a new load as soon as Forget has returned.

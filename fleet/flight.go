@@ -195,7 +195,6 @@ func (f *flight[V]) await() (v V, err error) {
 		f.awaited = ""
 		return f.acquire() // so that one process loads after the other
 	}
-	f.newToken()
 	f.detach() // a Forget could not find this load
 	f.view.stopWatching()
 	return f.run(f.ctx)

@@ -198,6 +198,27 @@ func TestWithheldValueWithRequireEngine(t *testing.T) {
 	}, fleet.RequireEngine(), fleet.Encoding(codec{}))
 }
 
+// The same for a load that was forgotten, while the key has a newer load.
+func TestWithheldValueOfAForgottenLoad(t *testing.T) {
+	inFleet(t, 3, func(t *testing.T, store *enginetest.Fake, n []node) {
+		old := n[0].begin(t, "k")
+		there := n[1].start(t, "k", fleettest.Never)
+		settle()
+		n[2].forget(t, "k")
+		newer := n[2].begin(t, "k")
+		settle()
+		old.give(unencodable)
+		old.Want(t, "where fn ran", unencodable)
+		time.Sleep(2 * lease)
+		if newer.ctx.Err() != nil {
+			t.Error("the newer load was canceled")
+		}
+		newer.give("v")
+		newer.Want(t, "the newer load's caller", "v")
+		there.Want(t, "the caller that waited for the forgotten load", "v")
+	}, fleet.RequireEngine(), fleet.Encoding(codec{}))
+}
+
 // Forget does not prolong the lease of a dead process, except by rounding to the
 // engine's unit.
 func TestForgetDoesNotProlongATakeover(t *testing.T) {
