@@ -49,13 +49,13 @@ var (
 	testFuncs = regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz|Example)\w*)\(`)
 )
 
-// What the pages show is in this package, which compiles.
+// What the pages show is in this package and those below it, which compile.
 func TestPagesShowCodeThatCompiles(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	files = append(files, "before/before.go")
+	files = append(files, "before/before.go", "fleets/fleets.go")
 	var code strings.Builder
 	for _, file := range files {
 		code.WriteString(unindent(read(t, file)) + "\n")
@@ -64,11 +64,14 @@ func TestPagesShowCodeThatCompiles(t *testing.T) {
 		t.Helper()
 		for part := range strings.SplitSeq(block, "\n\n") {
 			if part = unindent(part); !strings.Contains(code.String(), part) {
-				t.Errorf("shown, and not in this package:\n%s", part)
+				t.Errorf("shown, and not in these packages:\n%s", part)
 			}
 		}
 	}
-	for page, want := range map[string]int{"README.md": 3, "MIGRATING.md": 3, "TESTING.md": 1} {
+	for page, want := range map[string]int{
+		"README.md": 3, "MIGRATING.md": 3, "TESTING.md": 1,
+		"fleet/README.md": 1, "fleet/natskv/README.md": 1, "fleet/redis/README.md": 1,
+	} {
 		t.Run(page, func(t *testing.T) {
 			blocks := goBlock.FindAllStringSubmatch(read(t, filepath.Join(root, page)), -1)
 			if len(blocks) != want {
