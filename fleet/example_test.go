@@ -5,7 +5,9 @@
 package fleet_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"sync"
@@ -51,6 +53,89 @@ func Example() {
 	// building
 	// 42 boats <nil>
 	// 42 boats <nil>
+}
+
+// A report takes an hour to build, so it should not be built a second time
+// because a process was stopped for a minute. When the process that builds it
+// dies, another one takes over within two minutes and a second.
+func ExampleNew() {
+	reports, err := fleet.New[string](connect(), fleet.Lease(2*time.Minute), fleet.Linger(10*time.Second))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	report, err, _ := reports.DoContext(context.Background(), "sales", func(context.Context) (string, error) {
+		return "42 boats", nil
+	})
+	fmt.Println(report, err)
+
+	_, err = fleet.New[string](connect(), fleet.Lease(2*time.Second), fleet.EngineTimeout(time.Second))
+	fmt.Println(err)
+	// Output:
+	// 42 boats <nil>
+	// fleet: the fake engine: EngineTimeout(1s) with Lease(2s): want at most a quarter of the lease, so that a renewal can be tried again in time
+}
+
+// gobs encodes values as encoding/gob does, for types that JSON cannot encode.
+type gobs struct{}
+
+func (gobs) Marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	err := gob.NewEncoder(&b).Encode(v)
+	return b.Bytes(), err
+}
+
+func (gobs) Unmarshal(data []byte, v any) error {
+	return gob.NewDecoder(bytes.NewReader(data)).Decode(v)
+}
+
+// Roots are complex numbers, which gob can encode and JSON cannot.
+func ExampleEncoding() {
+	here, err1 := fleet.New[[]complex128](connect(), fleet.Encoding(gobs{}))
+	there, err2 := fleet.New[[]complex128](connect(), fleet.Encoding(gobs{}))
+	if err := errors.Join(err1, err2); err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+	running := make(chan bool)
+	end := make(chan bool)
+	go there.DoContext(ctx, "x²+1", func(context.Context) ([]complex128, error) {
+		close(running)
+		<-end
+		return []complex128{1i, complex(0, -1)}, nil
+	})
+	<-running
+	time.AfterFunc(100*time.Millisecond, func() { close(end) })
+
+	roots, err, _ := here.DoContext(ctx, "x²+1", func(context.Context) ([]complex128, error) {
+		return nil, errors.New("not called")
+	})
+	fmt.Println(roots, err)
+	// Output:
+	// [(0+1i) (0-1i)] <nil>
+}
+
+// An API that allows few calls must not be called by each process when the
+// engine is down.
+func ExampleRequireEngine() {
+	e := exampleStore.Connect()
+	quotes, err := fleet.New[string](e, fleet.RequireEngine())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	e.Close() // as if the engine were down
+
+	_, err, _ = quotes.DoContext(context.Background(), "ACME", func(context.Context) (string, error) {
+		fmt.Println("calling the API")
+		return "41.20", nil
+	})
+	if errors.Is(err, fleet.ErrUnavailable) {
+		fmt.Println("try again later")
+	}
+	// Output:
+	// try again later
 }
 
 // After a write, Forget keeps later calls, in all processes, from joining a

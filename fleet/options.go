@@ -84,11 +84,10 @@ func atLeastASecond(name string, d time.Duration) error {
 //
 // A call whose request is not answered loads without the engine. The calls of
 // the next half lease do so at once; then one of them asks again, or, after a
-// whole lease without calls, all that come. A call that
-// waits for another process asks when a renewal is overdue, after three quarters
-// of the lease. A call whose own load has ended waits for up to three requests
-// in a row: a renewal under way, the result, and a read of whether the result
-// has arrived.
+// whole lease without calls, all that come. A call that waits for another
+// process asks when a renewal is overdue, after three quarters of the lease. A
+// call whose own load has ended waits for up to three requests in a row: a
+// renewal under way, the result, and a read of whether the result has arrived.
 func EngineTimeout(d time.Duration) Option {
 	return func(o *options) error {
 		o.timeout = d
@@ -124,8 +123,9 @@ func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(dat
 
 // RequireEngine makes calls fail with [ErrUnavailable] if the engine does not
 // answer, so that no load begins before the engine has accepted its claim. Calls
-// then fail at once for half a lease, before one of them asks again. A load that has begun gives its result to the callers in its own process even
-// if the engine no longer answers.
+// then fail at once for half a lease, before one of them asks again. A load that
+// has begun gives its result to the callers in its own process even if the
+// engine no longer answers.
 //
 // If a value could not be sent, the processes that waited for it load one after
 // the other. Without RequireEngine they load at once, each for its own callers.
