@@ -373,6 +373,9 @@ func TestLoadOutlastsTheLease(t *testing.T) {
 		if got := n[0].asked.writes.Load(); got != 9 {
 			t.Errorf("%d writes, want the claim, 7 renewals, one each half lease, and the result", got)
 		}
+		if got := n[0].asked.watches.Load(); got != 1 {
+			t.Errorf("%d watches, want 1", got)
+		}
 	})
 }
 
@@ -937,32 +940,52 @@ func (d *deafAtFirst) Watch(ctx context.Context, key string) <-chan engine.Entry
 }
 
 // A process that may not watch still gets the results, since the engine is
-// asked now and then.
+// asked now and then. It tries to watch again, and ends each watch that it began.
 func TestWatchRefused(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
 		blind := node{line: store.Connect()}
-		g, err := fleet.New[string](refusing{blind.line}, fleet.Lease(time.Hour), fleet.Linger(time.Hour))
+		e := &refusing{Engine: blind.line}
+		g, err := fleet.New[string](e, fleet.Lease(time.Hour), fleet.Linger(time.Hour))
 		if err != nil {
 			t.Fatal(err)
 		}
 		blind.Group = g
-		l := n[0].begin(t, "k")
-		there := blind.start(t, "k", fleettest.Never)
-		time.Sleep(time.Minute)
-		l.give("v")
-		l.Want(t, "where fn ran", "v")
-		given := time.Now()
-		there.Want(t, "elsewhere", "v")
-		if d := time.Since(given); d > 2*time.Second {
-			t.Errorf("the result came after %v, want a second or so", d)
+		for _, waits := range []bool{false, true} {
+			e.watches = nil
+			loading, other := blind, n[0]
+			if waits {
+				loading, other = other, loading
+			}
+			l := loading.begin(t, "k")
+			there := other.start(t, "k", fleettest.Never)
+			time.Sleep(time.Minute)
+			l.give("v")
+			l.Want(t, "where fn ran", "v")
+			given := time.Now()
+			there.Want(t, "elsewhere", "v")
+			if d := time.Since(given); d > 2*time.Second {
+				t.Errorf("waits=%v: the result came after %v, want a second or so", waits, d)
+			}
+			if len(e.watches) < 10 {
+				t.Errorf("waits=%v: %d watches, want one each second", waits, len(e.watches))
+			}
+			for i, ctx := range e.watches {
+				if ctx.Err() == nil {
+					t.Errorf("waits=%v: the context of watch %d of %d was not canceled", waits, i, len(e.watches))
+				}
+			}
 		}
 	}, fleet.Lease(time.Hour), fleet.Linger(time.Hour))
 }
 
-// A refusing engine refuses watches.
-type refusing struct{ engine.Engine }
+// A refusing engine refuses watches, and notes their contexts.
+type refusing struct {
+	engine.Engine
+	watches []context.Context
+}
 
-func (refusing) Watch(context.Context, string) <-chan engine.Entry {
+func (r *refusing) Watch(ctx context.Context, _ string) <-chan engine.Entry {
+	r.watches = append(r.watches, ctx)
 	ch := make(chan engine.Entry)
 	close(ch)
 	return ch

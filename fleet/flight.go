@@ -225,7 +225,7 @@ func (f *flight[V]) outcome() (record, error) {
 			f.awaited = r.Token
 		}
 		part, r := v.find(f.awaited)
-		if r.State == free && !v.fresh {
+		if r.State == free {
 			// It is tempting to take the load for lost, but the update that
 			// shows its new part may still be on its way.
 			err := v.fetch(f.ctx, f.awaited)

@@ -19,8 +19,7 @@ type view struct {
 	*client
 	key string
 
-	seen  map[string]record // the latest known record of each part; none at first
-	fresh bool              // nothing in seen has changed since the last fetch
+	seen map[string]record // the latest known record of each part; none at first
 
 	updates <-chan engine.Entry // nil if the key is not watched
 	unwatch context.CancelFunc
@@ -61,8 +60,7 @@ func (v *view) write(ctx context.Context, part string, r record, ttl time.Durati
 		return err
 	})
 	if err == nil {
-		r.gone = false
-		v.seen[part], v.fresh = r, false
+		v.seen[part] = r
 	}
 	return err
 }
@@ -78,11 +76,7 @@ func (v *view) fetch(ctx context.Context, token string) error {
 	if err == nil && token != "" && v.seen[current].Token != token {
 		err = v.fetchPart(ctx, token)
 	}
-	if err != nil {
-		return err
-	}
-	v.fresh = true
-	return nil
+	return err
 }
 
 // fetchPart asks the engine for one record. The answer replaces what was seen
@@ -116,7 +110,7 @@ func (v *view) observe(e engine.Entry) {
 	delete(v.untold, e.Part)
 	last := v.seen[e.Part]
 	if e.Rev > last.rev || e.Gone && e.Rev == last.rev {
-		v.seen[e.Part], v.fresh = recordOf(e), false
+		v.seen[e.Part] = recordOf(e)
 	}
 }
 
@@ -132,7 +126,6 @@ func (v *view) watch() {
 	if v.updates != nil {
 		return
 	}
-	v.stopWatching() // frees a watch that was lost
 	v.untold = make(map[string]uint64)
 	for part, r := range v.seen {
 		if r.State != free {
@@ -151,7 +144,7 @@ func (v *view) stopWatching() {
 // handleUpdate handles what was received from updates.
 func (v *view) handleUpdate(e engine.Entry, open bool) {
 	if !open {
-		v.updates = nil
+		v.stopWatching()
 		return
 	}
 	v.observe(e)
