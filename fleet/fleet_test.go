@@ -1332,7 +1332,14 @@ func TestEncoding(t *testing.T) {
 func TestForeignRecordIsReplaced(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
 		raw, name := store.Connect(), engine.Name{Key: "k", Part: "current"}
-		for _, foreign := range []string{"foreign", "{}", `{"state":"pending","token":"x"}`, `{"state":"resting","token":"x","lease":3600}`} {
+		records := []string{
+			"foreign",
+			"{}",
+			`{"state":"pending","token":"x"}`,
+			`{"state":"pending","lease":3600000}`,
+			`{"state":"resting","token":"x","lease":3600000}`,
+		}
+		for _, foreign := range records {
 			there, err := raw.Latest(t.Context(), name)
 			if err != nil {
 				t.Fatal(err)
@@ -1344,6 +1351,6 @@ func TestForeignRecordIsReplaced(t *testing.T) {
 			wantGot(t, "a call over "+foreign, n[0].call(t, "k", "v"), "v")
 			wantTook(t, "a call over "+foreign, began, 0)
 		}
-		wantStats(t, "it", n[0], fleet.Stats{Loads: 4})
+		wantStats(t, "it", n[0], fleet.Stats{Loads: uint64(len(records))})
 	})
 }

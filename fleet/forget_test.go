@@ -459,6 +459,38 @@ func TestSilentEngineCostsOneCall(t *testing.T) {
 	})
 }
 
+// When it is time to ask again, one of the calls does, and the others load at once.
+// Long after, nothing is known of the engine, and all ask.
+func TestSilentEngineIsAskedByOneCall(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		twoCalls := func() (took []time.Duration) {
+			began := time.Now()
+			done := make(chan time.Duration)
+			for _, key := range []string{"a", "b"} {
+				go func() {
+					wantGot(t, "a call", n[0].call(t, key, "v"), "v")
+					done <- time.Since(began)
+				}()
+			}
+			return []time.Duration{<-done, <-done}
+		}
+		n[0].line.SetLine(silent)
+		n[0].call(t, "k", "v")
+		time.Sleep(2 * lease) // until the process no longer asks the engine
+		if took := twoCalls(); took[0] != 0 || took[1] != timeout {
+			t.Errorf("two calls took %v, want 0s and %v", took, timeout)
+		}
+		time.Sleep(2 * lease)
+		n[0].line.SetLine(good)
+		time.Sleep(lease)
+		before := n[0].Stats().Fallbacks
+		twoCalls()
+		if f := n[0].Stats().Fallbacks - before; f != 0 {
+			t.Errorf("%d fallbacks of two calls long after, want none", f)
+		}
+	})
+}
+
 // The call that tests whether a silent engine answers again may have no
 // connection. That does not make the next calls wait.
 func TestCallThatAsksAgainMayFail(t *testing.T) {

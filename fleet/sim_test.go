@@ -37,26 +37,27 @@ package fleet_test
 // same history twice; -seed therefore runs a script 20 times.
 //
 // The simulation can fail. With one of these changes, it says so after as many
-// simulated minutes, of some 6,000 that pass in 20 s (on two busy cores):
+// simulated minutes (the median of seven runs), of some @N@ that pass in 30 s (on
+// two cores):
 //
-//	the engine accepts every write                                                1
-//	a lease is not renewed                                                       19
-//	a claim that arrives when fn runs already is used all the same              116
-//	a load without a claim is joined also when the engine answers                 3
-//	a load is taken for lost without asking where it has gone                   364
-//	a superseded load is not canceled until it ends                            1509
-//	a load that was forgotten is joined in the process that runs it              92
-//	the same, in a process that waits for it                                     48
-//	the same, in the process that calls Forget                                   22
-//	a holder that cannot reach the engine for a lease is joined                 147
-//	a load whose claim was not answered is joined                                61
-//	Forget makes no copy of the load                                             22
-//	the copy lives for a whole lease                                             41
-//	a result that was there before the call is used                               2
-//	a result is not read back when its answer is lost                           213
-//	an overdue renewal is not asked for                                               514
-//	an expiry without a marker is ignored                                        41
-//	the last caller leaves, and the key is not released                         224
+//	the engine accepts every write                                             3
+//	a lease is not renewed                                                     3
+//	a claim that arrives when fn runs already is used all the same           131
+//	a load without a claim is joined also when the engine answers            118
+//	a load is taken for lost without asking where it has gone                361
+//	a superseded load is not canceled until it ends                         1359
+//	a load that was forgotten is joined in the process that runs it           54
+//	the same, in a process that waits for it                                 289
+//	the same, in the process that calls Forget                                56
+//	a holder that cannot reach the engine for a lease is joined              385
+//	a load whose claim was not answered is joined                             62
+//	Forget makes no copy of the load                                          18
+//	the copy lives for a whole lease                                          50
+//	a result that was there before the call is used                            1
+//	a result is not read back when its answer is lost                        461
+//	an overdue renewal is not asked for                                      150
+//	an expiry without a marker is ignored                                     74
+//	the last caller leaves, and the key is not released                       60
 //
 // What a bubble cannot do: stop the goroutines of one process. While a process
 // is stopped here, all that it sends and receives is held up, its calls begin
