@@ -700,6 +700,7 @@ func TestClosedConnectionFallsBackAtOnce(t *testing.T) {
 				takeDown(required.line)
 				began := time.Now()
 				l := n[0].begin(t, "k")
+				time.Sleep(10 * time.Millisecond)
 				joined := n[0].start(t, "k", fleettest.Never)
 				synctest.Wait()
 				l.give("v")
@@ -709,6 +710,24 @@ func TestClosedConnectionFallsBackAtOnce(t *testing.T) {
 				required.start(t, "k", fleettest.Never).WantErr(t, "with RequireEngine", fleet.ErrUnavailable)
 				wantStats(t, "with RequireEngine", required, fleet.Stats{})
 				wantTook(t, "answered", began, 0)
+			})
+		})
+	}
+}
+
+// However long an engine is away, the callers of a process share a load.
+func TestLoadWithoutEngineIsShared(t *testing.T) {
+	for name, line := range broken {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+				n[0].line.SetLine(line)
+				l := n[0].begin(t, "k")
+				time.Sleep(5 * lease)
+				joined := n[0].start(t, "k", fleettest.Never)
+				settle()
+				l.give("v")
+				l.Want(t, "first", "v")
+				joined.Want(t, "second", "v")
 			})
 		})
 	}

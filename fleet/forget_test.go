@@ -151,6 +151,22 @@ func TestForgetReachesAClaimThatWasNotAnswered(t *testing.T) {
 	})
 }
 
+// A claim that was stored in time, and is read back while fn runs, is watched from
+// then on.
+func TestForgetReachesAClaimThatWasReadBack(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].line.SetLine(enginetest.Line{Answers: enginetest.Way{Lost: true}})
+		old := n[0].begin(t, "k")
+		n[0].line.SetLine(good)
+		time.Sleep(2 * time.Second)
+		n[1].forget(t, "k")
+		time.Sleep(news)
+		wantGot(t, "a call after Forget", n[0].call(t, "k", "new"), "new")
+		old.give("old")
+		old.Want(t, "the caller from before", "old")
+	})
+}
+
 // The answer to a claim is lost. When the claim is read back, part of its lease
 // has passed, so it is renewed at once.
 func TestClaimThatIsReadBackIsRenewedAtOnce(t *testing.T) {
