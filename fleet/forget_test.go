@@ -429,6 +429,25 @@ func TestLateJoinerOfACutOffHolder(t *testing.T) {
 	}, fleet.Linger(time.Hour))
 }
 
+// Until its lease ends, a holder that is cut off is joined, although a renewal has
+// failed.
+func TestEarlyJoinerOfACutOffHolder(t *testing.T) {
+	for name, line := range broken {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+				l := n[0].begin(t, "k")
+				n[0].line.SetLine(line)
+				time.Sleep(lease - time.Second)
+				joined := n[0].start(t, "k", fleettest.Never)
+				settle()
+				l.give("v")
+				l.Want(t, "first", "v")
+				joined.Want(t, "second", "v")
+			})
+		})
+	}
+}
+
 // A result that is held up on its way is not delivered after the lease.
 func TestHeldUpResultIsDeliveredWithinTheLeaseOrNot(t *testing.T) {
 	for _, late := range []time.Duration{lease / 2, lease + time.Second} {
