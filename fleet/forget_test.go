@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,6 +115,47 @@ func TestLateClaimDoesNotDefeatForget(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The late claim is released, and costs nothing more.
+func TestLateClaimIsReleased(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Held: true}})
+		l := n[0].begin(t, "k")
+		n[0].line.SetLine(good) // the claim arrives
+		time.Sleep(2 * time.Second)
+		began := time.Now()
+		wantGot(t, "a call elsewhere", n[1].call(t, "k", "its own"), "its own")
+		wantTook(t, "its result", began, 0)
+		before := n[0].asked.reads.Load()
+		time.Sleep(2 * lease)
+		if reads := n[0].asked.reads.Load() - before; reads != 0 {
+			t.Errorf("%d reads after the release, want none", reads)
+		}
+		l.give("v")
+		l.Want(t, "the caller", "v")
+	})
+}
+
+// A claim that arrives after its callers have left is released.
+func TestClaimThatArrivesAfterItsCallersIsReleased(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, store *enginetest.Fake, n []node) {
+		n[0].line.SetLine(enginetest.Line{Requests: enginetest.Way{Late: 6 * time.Second}})
+		c := n[0].start(t, "k", fleettest.Never)
+		settle()
+		n[0].line.SetLine(good)
+		c.Cancel()
+		c.WantErr(t, "the caller that left", context.Canceled)
+		time.Sleep(9 * time.Second) // it has arrived
+		began := time.Now()
+		wantGot(t, "the next call", n[1].call(t, "k", "v"), "v")
+		wantTook(t, "the next call", began, 0)
+		before := n[0].asked.reads.Load()
+		time.Sleep(2 * lease)
+		if reads := n[0].asked.reads.Load() - before; reads != 0 {
+			t.Errorf("%d reads after the release, want none", reads)
+		}
+	})
 }
 
 // The same if another load has begun and ended since the Forget.
@@ -543,12 +585,13 @@ func TestCallThatAsksAgainMayFail(t *testing.T) {
 	})
 }
 
-// An engine that refuses all writes costs a process few goroutines.
+// An engine that refuses all writes costs a process few goroutines. When it works
+// again, keys are released as ever.
 func TestBrokenEngineCostsFewGoroutines(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := enginetest.NewFake(enginetest.FakeOptions{})
-		defer store.Close()
-		g, err := fleet.New[string](refusesWrites{store.Connect()})
+	inFleet(t, 1, func(t *testing.T, store *enginetest.Fake, n []node) {
+		e := &refusesWrites{Conn: store.Connect()}
+		e.broken.Store(true)
+		g, err := fleet.New[string](e)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -561,7 +604,23 @@ func TestBrokenEngineCostsFewGoroutines(t *testing.T) {
 		if n := runtime.NumGoroutine() - before; n > 200 {
 			t.Errorf("%d goroutines more, want at most 200", n)
 		}
-		time.Sleep(2 * lease)
+		time.Sleep(4 * lease)
+
+		e.broken.Store(false)
+		l, c, _ := fleettest.Begin(t, g, "k")
+		there := n[0].ask(t, "k")
+		settle()
+		e.broken.Store(true)
+		l.Give("v")
+		c.Want(t, "where fn ran", "v")
+		e.broken.Store(false)
+		mended := time.Now()
+		there.awaitFn(t)
+		if d := time.Since(mended); d > 2*time.Second {
+			t.Errorf("another process loaded after %v, want two seconds at most", d)
+		}
+		there.give("its own")
+		there.Want(t, "elsewhere", "its own")
 	})
 }
 
@@ -570,7 +629,7 @@ func TestBrokenEngineIsLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := enginetest.NewFake(enginetest.FakeOptions{})
 		defer store.Close()
-		e := &counted{Engine: refusesAll{refusesWrites{store.Connect()}}}
+		e := &counted{Engine: refusesAll{store.Connect()}}
 		g, err := fleet.New[string](e)
 		if err != nil {
 			t.Fatal(err)
@@ -587,16 +646,28 @@ func TestBrokenEngineIsLeftAlone(t *testing.T) {
 	})
 }
 
-type refusesAll struct{ refusesWrites }
+// A refusesAll engine refuses all requests.
+type refusesAll struct{ *enginetest.Conn }
+
+func (refusesAll) Write(context.Context, engine.Name, engine.Put) (uint64, error) {
+	return 0, errors.New("refused")
+}
 
 func (refusesAll) Latest(context.Context, engine.Name) (engine.Entry, error) {
 	return engine.Entry{}, errors.New("refused")
 }
 
-type refusesWrites struct{ *enginetest.Conn }
+// A refusesWrites engine refuses writes while it is broken.
+type refusesWrites struct {
+	*enginetest.Conn
+	broken atomic.Bool
+}
 
-func (refusesWrites) Write(context.Context, engine.Name, engine.Put) (uint64, error) {
-	return 0, errors.New("refused")
+func (e *refusesWrites) Write(ctx context.Context, name engine.Name, put engine.Put) (uint64, error) {
+	if e.broken.Load() {
+		return 0, errors.New("refused")
+	}
+	return e.Conn.Write(ctx, name, put)
 }
 
 // One request without an answer does not count if others are answered.

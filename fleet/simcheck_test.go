@@ -215,7 +215,7 @@ func (c *simChecker) superseding() {
 			if y.key != x.key || y.begin <= x.begin || y.begin >= x.end || x.fallback || y.fallback || c.alone(x) || c.alone(y) || c.forgotten(x, y.end) || c.leaseLost(y, min(x.end, y.end)) {
 				continue
 			}
-			until := min(x.end, x.ctxDone, y.end)
+			until := min(x.end, x.ctxDone, y.end, y.ctxDone) // y is given up when its callers leave
 			since := until - max(y.begin, c.reach(x.proc, until))
 			if limit := c.s.lease/2 + 3*c.s.timeout + c.rtt; since > limit {
 				c.wrongf("superseded: load %d in process %d goes on for %v beside load %d in process %d, want %v at most", i, x.proc, since, j, y.proc, limit)
@@ -260,8 +260,10 @@ func (c *simChecker) untilTakeover() time.Duration { return c.s.lease + time.Sec
 // another, if a call waits for it elsewhere.
 func (c *simChecker) death(i int, x *simLoad, at, by time.Duration) {
 	if c.forgotten(x, by) {
-		// The copy that Forget makes may outlive the load, for a lease at most.
-		by = max(by, at+c.untilTakeover())
+		// The copy that Forget makes may outlive the load, for a lease at most. It
+		// is written some messages after the read that tells what is left of the
+		// lease.
+		by = max(by, at+c.untilTakeover()+c.rtt)
 		if !c.s.gone {
 			by += time.Second // in whole seconds
 		}
