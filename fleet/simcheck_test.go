@@ -233,7 +233,7 @@ func (c *simChecker) deaths() {
 		if x.fallback {
 			continue
 		}
-		if x.ctxDone < x.end && c.left(x.proc, x.key, x.ctxDone) {
+		if x.ctxDone < x.end && c.left(x.proc, x.key, x.ctxDone) && !c.fault(x.proc, x.ctxDone, x.ctxDone+c.rtt) {
 			c.death(i, x, x.ctxDone, x.ctxDone+3*c.rtt)
 		}
 		for _, f := range c.h.faults {
