@@ -37,7 +37,7 @@ package fleet_test
 // same history twice; -seed therefore runs a script 20 times.
 //
 // The simulation can fail. With one of these changes, it says so after as many
-// simulated minutes (the median of seven runs), of some @N@ that pass in 30 s (on
+// simulated minutes (the median of seven runs), of some 10,400 that pass in 30 s (on
 // two cores):
 //
 //	the engine accepts every write                                             3
